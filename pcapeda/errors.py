@@ -1,0 +1,77 @@
+"""What a person can fix: one exception type per kind of mistake, and the exit codes they lead to.
+
+Every error that reaches the command line is a `PcapedaError`: one clear sentence, at times a hint on what to do, and
+the exit status it stands for. Anything else that escapes is a defect of this program.
+"""
+
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """The exit codes of every command; documented in README.md."""
+
+    OK = 0
+    """All delivered, printed or passed."""
+    INCOMPLETE = 1
+    """Finished, but something was not delivered, a capture was damaged, or a rule test failed."""
+    USAGE = 2
+    """Bad usage or bad input: nothing was done that depends on it."""
+    UNAVAILABLE = 3
+    """No rights, no credentials, or the bus cannot be reached."""
+    INTERRUPTED = 130
+    """Interrupted by a signal, after flushing."""
+
+
+class PcapedaError(Exception):
+    """Base of all errors that a person can fix.
+
+    `str(error)` is one line that says what is wrong and where; `hint` says what to do about it, when that is known.
+    """
+
+    status = ExitStatus.USAGE
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class BadConfig(PcapedaError):
+    """An option, or a combination of options, that cannot be honoured."""
+
+
+class BadCapture(PcapedaError):
+    """An input that cannot be opened or is no capture at all. (Damage *inside* a capture is a `Damage`, not this.)"""
+
+
+class BadFilter(PcapedaError):
+    """A capture filter that libpcap refuses, or no libpcap to compile it with."""
+
+
+class BadRule(PcapedaError):
+    """An event pattern or rule that EventBridge would refuse, or a rule source that cannot be read."""
+
+
+class BadEvent(PcapedaError):
+    """An event that EventBridge would refuse: not an object, or a mandatory field is missing."""
+
+
+class NoSuchInterface(PcapedaError):
+    """A network interface that does not exist."""
+
+
+class NoRights(PcapedaError):
+    """The operating system does not let this process do that."""
+
+    status = ExitStatus.UNAVAILABLE
+
+
+class InterfaceDown(PcapedaError):
+    """An interface that went away, or went down, while it was read."""
+
+    status = ExitStatus.INCOMPLETE
+
+
+class SinkDown(PcapedaError):
+    """Where events go cannot be used: no credentials, denied, no such bus, no route. Another try now would fail too."""
+
+    status = ExitStatus.UNAVAILABLE

@@ -1,0 +1,246 @@
+"""The nouns of the house: plain data that every floor shares.
+
+Data walks one way: `Frame` → `Datagram` (or `Fragment`, or `Skip`) → `Entry` → `Batch` → `Outcome`, and a `Report`
+counts every step. Times are integer nanoseconds since the Unix epoch; they become text only at the edge.
+"""
+
+from collections import Counter
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple, Protocol
+
+
+class Frame(NamedTuple):
+    """One packet record as a capture or a socket gave it; nothing in it has been interpreted.
+
+    `linktype` is the LINKTYPE_ value of https://www.tcpdump.org/linktypes.html (without FCS bits), `wire_length` the
+    length before the snap length cut it, `interface` the name of the interface where the source knows one, `number`
+    the ordinal among the packet records of the source, from 1.
+    """
+
+    time_ns: int | None
+    linktype: int
+    data: bytes
+    wire_length: int
+    interface: str | None
+    number: int
+
+
+class Why(Enum):
+    """Why a frame gave no datagram: a closed set. The value is what a person reads."""
+
+    NOT_IP = "not IP"
+    NOT_UDP = "IP, but not UDP"
+    UDP_LITE = "UDP-Lite"
+    ENCRYPTED = "encrypted"
+    CUT = "headers cut by the snap length"
+    MALFORMED = "malformed header"
+    BAD_LENGTH = "UDP length contradicts IP"
+    UNKNOWN_LINK = "unsupported link type"
+    UNKNOWN_LAYER = "unsupported layer"
+    TOO_DEEP = "too many layers"
+    NOT_SELECTED = "not selected by the filter"
+
+
+class Skip(NamedTuple):
+    """A frame that gives no datagram: why, at which layer, and at which byte offset of the frame."""
+
+    why: Why
+    layer: str
+    at: int
+    number: int
+
+
+class Datagram(NamedTuple):
+    """One UDP datagram (RFC 768), as the capture holds it.
+
+    `source` and `destination` are addresses in their usual text form (RFC 5952 for IPv6). `length` is the UDP length
+    field, header included, in bytes; `payload` holds the bytes that were captured, which are fewer than
+    `length - 8` when `whole` is false. `checksum_status` is one of good, bad, absent, unverified. `via` names the
+    layers from the link up to the IP header that carries the datagram, with identifiers (`vlan:10`, `vxlan:42`).
+    `fragments` holds the frame numbers it was reassembled from, and is empty for a datagram that came in one piece.
+    """
+
+    time_ns: int | None
+    source: str
+    source_port: int
+    destination: str
+    destination_port: int
+    payload: bytes
+    length: int
+    checksum: int
+    checksum_status: str
+    ip_version: int
+    via: tuple[str, ...]
+    whole: bool
+    number: int
+    interface: str | None
+    fragments: tuple[int, ...] = ()
+
+
+class Fragment(NamedTuple):
+    """One IP fragment (RFC 791, RFC 8200) on its way to reassembly.
+
+    Fragments with an equal `key` belong together; `offset` is in bytes, `data` is the fragment's share of the IP
+    payload as captured and `length` the share the IP header claims (more than `len(data)` where the snap length cut
+    it). `via` ends with the IP layer that was fragmented. What follows once the payload is whole (`protocol`, the
+    addresses) travels along.
+    """
+
+    key: Hashable
+    offset: int
+    more: bool
+    data: bytes
+    length: int
+    protocol: int
+    source: str
+    destination: str
+    ip_version: int
+    via: tuple[str, ...]
+    time_ns: int | None
+    number: int
+    interface: str | None
+
+
+class Damage(NamedTuple):
+    """Something wrong in a capture: which file, at which byte offset, and what. `passed` when reading went on."""
+
+    file: str
+    offset: int
+    what: str
+    passed: bool = False
+
+    def __str__(self) -> str:
+        end = "; went on after it" if self.passed else ""
+        return f"{self.file}: damaged at byte {self.offset:,}: {self.what}{end}"
+
+
+class Entry(NamedTuple):
+    """One event on its way to a bus: the members of a PutEvents entry, and what the tool itself needs of it.
+
+    `detail` is JSON text, `time_ns` the event's time (None: the time of sending), `size` the bytes that EventBridge
+    counts for it, `id` the PacketId: the same datagram of the same capture has the same one on every run.
+    """
+
+    source: str
+    detail_type: str
+    detail: str
+    time_ns: int | None
+    resources: tuple[str, ...]
+    size: int
+    id: str
+    datagram: Datagram | None = None
+
+
+class Batch(NamedTuple):
+    """Entries that travel in one request, and their summed size in bytes."""
+
+    entries: tuple[Entry, ...]
+    size: int
+
+
+class BatchLimits(NamedTuple):
+    """What a sink takes in one batch: a number of entries, a sum of bytes, and how long the first one may wait."""
+
+    max_entries: int
+    max_bytes: int
+    max_age_ns: int
+
+
+class Failed(NamedTuple):
+    """An entry that a sink did not take: the sink's own code and words, and whether another try makes sense."""
+
+    entry: Entry
+    code: str
+    again: bool
+    message: str = ""
+
+
+class Outcome(NamedTuple):
+    """What a sink says of a batch: how many it took, and each entry it did not take."""
+
+    sent: int
+    failed: tuple[Failed, ...] = ()
+
+
+class Sink(Protocol):
+    """Where entries end: a bus, a screen, a list in memory.
+
+    The promise: `send` answers for every entry of the batch, each is in `Outcome.sent` or in `Outcome.failed`, and an
+    entry counts as sent only when the other side said so of that very entry. `send` raises nothing but
+    `errors.SinkDown`, and that only when no later batch can fare better; then nothing of the batch counts as sent.
+    """
+
+    limits: BatchLimits
+    concurrency: int
+    """How many `send` calls may run at once. 1 means in order, in the caller's thread."""
+    costs_money: bool
+    """Whether what is sent is billed: decides on default limits and on cost estimates."""
+
+    def check(self) -> None:
+        """Find out before anything is read whether sending can work. Raises `SinkDown` when it cannot."""
+
+    def send(self, batch: Batch) -> Outcome:
+        """Hand over one batch and say what became of each entry."""
+
+    def close(self) -> None:
+        """Flush and release what is held."""
+
+
+@dataclass
+class Report:
+    """The count of everything, so that nothing is lost in silence. `adds_up` is the law of conservation."""
+
+    frames: int = 0
+    bytes_read: int = 0
+    datagrams: int = 0
+    """Datagrams that came in one piece."""
+    fragments: int = 0
+    """IP fragments read; each is used, expired or held."""
+    skips: Counter[tuple[Why, str]] = field(default_factory=Counter)
+    """Frames that gave nothing, by reason and layer."""
+
+    used: int = 0
+    """Fragments that a completed reassembly consumed, duplicates among them."""
+    expired: Counter[str] = field(default_factory=Counter)
+    """Fragments given up: by reason (too old, over the memory cap, contradicting another, …)."""
+    held: int = 0
+    """Fragments that still waited for the rest at the end."""
+    reassembled: int = 0
+    """Datagrams that were put together from fragments."""
+    reassembled_skips: Counter[tuple[Why, str]] = field(default_factory=Counter)
+    """Reassembled IP packets that gave no datagram."""
+
+    sent: int = 0
+    spooled: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    """Datagrams not delivered because something went wrong, by reason or the sink's error code."""
+    unselected: Counter[str] = field(default_factory=Counter)
+    """Datagrams not delivered because the person asked so (ports, rules, sampling), by reason."""
+
+    requests: int = 0
+    retried: int = 0
+    """Entries tried again (each try counts)."""
+    bytes_sent: int = 0
+    chunks: int = 0
+    """Billed 64 KB chunks of the entries sent."""
+    kernel_drops: int = 0
+    """Packets the kernel could not hand over in time (live only)."""
+    queue_drops: int = 0
+    """Packets received, but given up because decoding lagged too far behind (live only)."""
+    damages: list[Damage] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    """Sentences for the person: inputs that could not be read, an interface that went down, …"""
+    first_ns: int | None = None
+    last_ns: int | None = None
+    interrupted: bool = False
+
+    def adds_up(self) -> bool:
+        """Whether everything read is accounted for."""
+        read = self.frames == self.datagrams + self.fragments + sum(self.skips.values())
+        pieces = self.fragments == self.used + sum(self.expired.values()) + self.held
+        delivered = self.datagrams + self.reassembled == (
+            self.sent + self.spooled + sum(self.refused.values()) + sum(self.unselected.values())
+        )
+        return read and pieces and delivered
