@@ -72,6 +72,22 @@ class InterfaceDown(PcapedaError):
 
 
 class SinkDown(PcapedaError):
-    """Where events go cannot be used: no credentials, denied, no such bus, no route. Another try now would fail too."""
+    """Where events go cannot be used: no credentials, denied, no such bus, no route. Another try now would fail too.
+
+    `code` is the short name under which what could not be sent is counted.
+    """
 
     status = ExitStatus.UNAVAILABLE
+
+    def __init__(self, message: str, *, hint: str | None = None, code: str = "SinkDown") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+class OutputClosed(SinkDown):
+    """Whoever read our standard output went away (`| head`): no error, but nothing more can be printed."""
+
+    status = ExitStatus.OK
+
+    def __init__(self) -> None:
+        super().__init__("standard output was closed", code="output closed")

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, Protocol
 
+from pcapeda.errors import ExitStatus, PcapedaError
+
 
 class Frame(NamedTuple):
     """One packet record as a capture or a socket gave it; nothing in it has been interpreted.
@@ -216,6 +218,8 @@ class Report:
     spooled: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     """Datagrams not delivered because something went wrong, by reason or the sink's error code."""
+    messages: dict[str, str] = field(default_factory=dict)
+    """The first words that came with each code in `refused`."""
     unselected: Counter[str] = field(default_factory=Counter)
     """Datagrams not delivered because the person asked so (ports, rules, sampling), by reason."""
 
@@ -231,10 +235,50 @@ class Report:
     """Packets received, but given up because decoding lagged too far behind (live only)."""
     damages: list[Damage] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
-    """Sentences for the person: inputs that could not be read, an interface that went down, …"""
+    """Sentences for the person: inputs that could not be read, an interface that went down, a budget reached."""
+    bad_inputs: int = 0
+    """Inputs that were no capture at all."""
     first_ns: int | None = None
     last_ns: int | None = None
     interrupted: bool = False
+    ended_by: PcapedaError | None = None
+    """Why the sink was given up in the middle of the run."""
+
+    def remember(self, code: str, message: str) -> None:
+        """Keep the first message of a code: enough to tell a person, and bounded."""
+        if message:
+            self.messages.setdefault(code, message)
+
+    def merge(self, other: "Report") -> None:
+        """Add the counts of `other` to this one, in place."""
+        for name, value in vars(other).items():
+            mine = getattr(self, name)
+            if name in ("first_ns", "last_ns"):
+                times = [time for time in (mine, value) if time is not None]
+                setattr(self, name, (min if name == "first_ns" else max)(times, default=None))
+            elif name == "ended_by":
+                self.ended_by = mine or value
+            elif isinstance(value, Counter):
+                mine.update(value)
+            elif isinstance(value, dict):
+                setattr(self, name, value | mine)
+            else:  # numbers add up, lists follow one another, a flag stays set
+                setattr(self, name, mine or value if isinstance(value, bool) else mine + value)
+
+    @property
+    def lost(self) -> bool:
+        """Whether anything that was to be delivered was not, or could not be read."""
+        return bool(self.refused or self.damages or self.failures or self.kernel_drops or self.queue_drops)
+
+    def status(self) -> ExitStatus:
+        """The exit code this run stands for."""
+        if self.ended_by is not None:
+            return self.ended_by.status
+        if self.interrupted:
+            return ExitStatus.INTERRUPTED
+        if self.bad_inputs:
+            return ExitStatus.USAGE
+        return ExitStatus.INCOMPLETE if self.lost else ExitStatus.OK
 
     def adds_up(self) -> bool:
         """Whether everything read is accounted for."""

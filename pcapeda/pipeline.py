@@ -1,0 +1,436 @@
+"""The corridor: frames in, events out. The only place where the rooms meet.
+
+`Job` is one run as plain data; `execute` opens what it names, walks every frame through extraction, selection, limits
+and shape into a `Delivery`, and closes everything again. `run` is the walk itself, for one source.
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from threading import Event
+from typing import Protocol
+
+from pcapeda.delivery import Delivery
+from pcapeda.errors import BadCapture, BadConfig, BadFilter, PcapedaError
+from pcapeda.events import quotas
+from pcapeda.events.shape import Shape
+from pcapeda.model import Damage, Datagram, Entry, Frame, Report, Sink, Why
+from pcapeda.net.extract import Extractor
+from pcapeda.net.files import Capture, expand
+from pcapeda.net.filter import Filter
+from pcapeda.net.live import LiveSource
+from pcapeda.net.write import CaptureWriter
+from pcapeda.pace import Pace, TokenBucket
+from pcapeda.sinks.eventbridge import EventBridgeSink
+
+MIB = 1 << 20
+SECOND_NS = 1_000_000_000
+BEAT_NS = SECOND_NS // 10
+"""How often a run looks after what is due while frames keep coming."""
+
+SLICE_S = 0.1
+"""Longest sleep before looking at what else is due."""
+
+GRACE_NS = 10 * SECOND_NS
+"""How long an interrupted run may go on trying to deliver what it has read."""
+
+SNIFF_RATE, SNIFF_BURST = 50.0, 100
+"""Events per second that `sniff` puts on a bus unless told otherwise: 4.32 USD a day at 1 USD per million."""
+
+
+class Watcher(Protocol):
+    """Who wants to know how a run goes: a progress bar, a log."""
+
+    def note(self, sentence: str) -> None:
+        """Something a person should read now."""
+
+    def tick(self, report: Report, reading: Report, position: int, size: int | None) -> None:
+        """Called often: the counts of the run, those of the source being read, and its bytes read of all bytes."""
+
+
+class _Silent:
+    """The watcher of those who only want the report."""
+
+    def note(self, sentence: str) -> None:
+        pass
+
+    def tick(self, report: Report, reading: Report, position: int, size: int | None) -> None:
+        pass
+
+
+SILENT = _Silent()
+
+
+@dataclass(frozen=True)
+class Bus:
+    """Where events go: an event bus (name or ARN; None: the default bus) and how the AWS SDK finds it."""
+
+    name: str | None = None
+    region: str | None = None
+    profile: str | None = None
+    endpoint_url: str | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run as plain, picklable data: what to read, what to select, how events look, and the limits.
+
+    Exactly one of `captures` (paths, folders, '-') and `interfaces` is given. Each field bears the name of its
+    command-line option; None and empty mean 'not asked for'.
+    """
+
+    captures: tuple[str, ...] = ()
+    interfaces: tuple[str, ...] = ()
+    # select
+    filter: str | None = None
+    count: int | None = None
+    ports: frozenset[int] = frozenset()
+    decapsulate: bool = False
+    # event
+    shape: Shape = field(default_factory=Shape)
+    bus: Bus = field(default_factory=Bus)
+    # safety
+    max_rate: float | None = None
+    burst: int | None = None
+    max_events: int | None = None
+    max_cost: float | None = None
+    # replay's clock
+    speed: float | None = None
+    pps: float | None = None
+    max_sleep_s: float | None = None
+    loop: int = 1
+    # live
+    duration_s: float | None = None
+    write: str | None = None
+    buffer_mib: int = 64
+
+    def check(self) -> None:
+        """Refuse what cannot be honoured, before anything is opened. Raises `BadConfig`."""
+        if bool(self.captures) == bool(self.interfaces):
+            raise BadConfig("a run reads either captures or interfaces: give one of them")
+        if self.loop != 1 and "-" in self.captures:
+            raise BadConfig("--loop cannot read standard input twice: give a file")
+        if self.speed is not None and self.pps is not None:
+            raise BadConfig("--speed and --pps are two clocks: give one of them")
+        if self.max_sleep_s is not None and self.speed is None:
+            raise BadConfig("--maxsleep cuts the captured silences that --speed keeps: give --speed too")
+
+
+class Limits:
+    """What may be sent: a rate, a number of events, a cost in USD. It decides; it never sleeps.
+
+    `rate` is the events per second in force (None: no limit).
+    """
+
+    def __init__(self, job: Job, *, costs_money: bool) -> None:
+        rate, burst = job.max_rate, job.burst
+        if rate is None and job.interfaces and costs_money:
+            rate, burst = SNIFF_RATE, burst or SNIFF_BURST
+        self.rate = rate or None
+        self.burst = burst or max(1, round(rate or 1))
+        self._job = job
+        self._bucket = TokenBucket(self.rate, self.burst) if self.rate is not None else None
+        self._events_left = job.max_events
+        self._chunks_left = None if job.max_cost is None else quotas.chunks_for(job.max_cost)
+
+    def admit(self, now_ns: int) -> int:
+        """Nanoseconds the next event must wait for the rate; 0, and its token is taken."""
+        return self._bucket.take(now_ns) if self._bucket is not None else 0
+
+    def afford(self, entry: Entry) -> str | None:
+        """None, and the entry is paid for; or, in words, the budget that cannot hold it."""
+        if self._events_left is not None:
+            if self._events_left < 1:
+                return f"--max-events {self._job.max_events:,}"
+            self._events_left -= 1
+        if self._chunks_left is not None:
+            chunks = quotas.chunks(entry.size)
+            if self._chunks_left < chunks:
+                return f"--max-cost {self._job.max_cost:g} USD"
+            self._chunks_left -= chunks
+        return None
+
+
+@dataclass
+class Corridor:
+    """What one run carries from source to source: the parts that decide, and the one that sends."""
+
+    job: Job
+    delivery: Delivery
+    limits: Limits
+    report: Report
+    watcher: Watcher
+    stop: Event
+    clock: Callable[[], int]
+    sleep: Callable[[float], object]
+    ignore: Callable[[Datagram], bool]
+    left: int | None = None
+    """Datagrams still to come before `count` is reached (None: no count)."""
+    finished: bool = False
+    """No further source is to be read."""
+
+    def wait_until(self, due_ns: int) -> None:
+        """Sleep to an absolute deadline, doing meanwhile what is due. A stop ends the wait."""
+        while (left := due_ns - self.clock()) > 0 and not self.stop.is_set():
+            self.delivery.tick()
+            self.sleep(min(left / SECOND_NS, SLICE_S))
+
+
+def run(
+    source: Iterable[Frame | None],
+    corridor: Corridor,
+    *,
+    extractor: Extractor,
+    shape: Shape,
+    pace: Pace | None = None,
+    live: bool = False,
+    on_tick: Callable[[], None] = lambda: None,
+) -> None:
+    """Walk every frame of one source to the delivery. None in the source is a tick: nothing came for a while.
+
+    Ends with the source, with `corridor.stop` (a live source ends by itself, after it was drained), or when the
+    corridor is finished: a count reached, a budget used up, the sink down. Where a rate limit makes a replay wait,
+    a live run refuses. `on_tick` is called about ten times a second.
+    """
+    delivery, report, limits = corridor.delivery, corridor.report, corridor.limits
+    clock, stop, ports = corridor.clock, corridor.stop, corridor.job.ports
+    if pace is not None:
+        pace.anchor()
+    beat = clock()
+    for frame in source:
+        now = clock()
+        if frame is None or now >= beat:
+            delivery.tick()
+            on_tick()
+            beat = now + BEAT_NS
+        if stop.is_set() and not live:
+            return
+        if frame is None:
+            continue
+        datagram = extractor.feed(frame)
+        if not isinstance(datagram, Datagram):
+            continue
+        if ports and datagram.destination_port not in ports and datagram.source_port not in ports:
+            report.unselected["other ports"] += 1
+            continue
+        if live and corridor.ignore(datagram):
+            report.unselected["own traffic"] += 1
+            continue
+        if pace is not None:
+            corridor.wait_until(pace.deadline(datagram.time_ns, clock()))
+        wait_ns = limits.admit(clock())
+        while wait_ns and not live and not stop.is_set():
+            corridor.wait_until(clock() + wait_ns)
+            wait_ns = limits.admit(clock())
+        if wait_ns:
+            report.refused["rate limit" if live else "interrupted"] += 1
+            continue
+        entry = shape.entry(datagram)
+        spent = limits.afford(entry)
+        if spent is not None:
+            report.refused["budget"] += 1
+            report.failures.append(f"reached {spent}: stopped reading")
+            corridor.finished = True
+            return
+        delivery.add(entry)
+        if corridor.left is not None:
+            corridor.left -= 1
+        if delivery.down is not None or corridor.left == 0:
+            corridor.finished = True
+            return
+
+
+def execute(
+    job: Job,
+    *,
+    sink: Sink | None = None,
+    watcher: Watcher = SILENT,
+    stop: Event | None = None,
+    clock: Callable[[], int] = time.monotonic_ns,
+    sleep: Callable[[float], object] | None = None,
+) -> Report:
+    """Open what the job names, run it to its end, close it all, and say what became of everything.
+
+    `sink` defaults to the event bus of `job.bus`; setting `stop` ends the run early and in order; `clock` gives
+    monotonic nanoseconds, `sleep` takes seconds. Raises `PcapedaError` for what is known before anything is read (a
+    bad option or filter, no credentials, an unknown bus or interface); what goes wrong later is in the report.
+    """
+    job.check()
+    stop = stop or Event()
+    sleep = sleep or stop.wait
+    report = Report()
+    chosen = Filter(job.filter) if job.filter else None
+    if chosen is not None:
+        chosen.check()
+    captures = expand(job.captures)
+    with ExitStack() as stack:
+        if sink is None:
+            sink = event_bus(job.bus)
+            stack.callback(sink.close)
+        sink.check()
+        delivery = Delivery(sink, report, clock=clock, sleep=sleep)
+        limits = Limits(job, costs_money=sink.costs_money)
+        ignore = names_in_dns(getattr(sink, "hosts", ()))
+        corridor = Corridor(job, delivery, limits, report, watcher, stop, clock, sleep, ignore, left=job.count)
+        try:
+            if job.interfaces:
+                _sniff(corridor, chosen)
+            else:
+                _replay(corridor, captures, chosen)
+        finally:
+            report.interrupted = stop.is_set()
+            delivery.finish(give_up=_grace(stop, clock))
+            report.ended_by = delivery.down
+    return report
+
+
+def _replay(corridor: Corridor, captures: list[str], chosen: Filter | None) -> None:
+    job, report = corridor.job, corridor.report
+    pace = None
+    if job.speed is not None or job.pps is not None:
+        max_sleep_ns = None if job.max_sleep_s is None else int(job.max_sleep_s * SECOND_NS)
+        pace = Pace(speed=job.speed, pps=job.pps, max_sleep_ns=max_sleep_ns)
+    for loop in range(job.loop) if job.loop else itertools.count():
+        frames_before = report.frames
+        for path in captures:
+            if corridor.finished or corridor.stop.is_set():
+                return
+            _replay_one(corridor, path, chosen, pace, loop)
+        if report.frames == frames_before:
+            return  # nothing to read in any of them: looping for ever would only burn
+
+
+def _replay_one(corridor: Corridor, path: str, chosen: Filter | None, pace: Pace | None, loop: int) -> None:
+    report, watcher = corridor.report, corridor.watcher
+    reading = Report()
+
+    def damaged(damage: Damage) -> None:
+        reading.damages.append(damage)
+        watcher.note(str(damage))
+
+    def on_tick() -> None:
+        watcher.tick(report, reading, capture.position, capture.size)
+
+    extractor = Extractor(reading, decapsulate=corridor.job.decapsulate)
+    shape = replace(corridor.job.shape, file=path, loop=loop)
+    try:
+        with Capture(path, note=damaged) as capture:
+            frames: Iterable[Frame | None] = capture
+            if chosen is not None:
+                frames = _filtered(capture, chosen, reading)
+            run(frames, corridor, extractor=extractor, shape=shape, pace=pace, on_tick=on_tick)
+    except BadCapture as error:
+        report.bad_inputs += 1
+        report.failures.append(str(error))
+        watcher.note(str(error))
+    except BadFilter as error:
+        # Found only now: libpcap cannot compile this filter for this capture's link type. Never read on unfiltered.
+        report.bad_inputs += 1
+        report.failures.append(f"{path}: {error}")
+        watcher.note(f"{path}: {error}")
+    finally:
+        extractor.finish()
+        report.merge(reading)
+
+
+def _filtered(frames: Iterable[Frame | None], chosen: Filter, reading: Report) -> Iterator[Frame | None]:
+    """Only what the filter selects; the rest is counted as skipped."""
+    for frame in frames:
+        if frame is None or chosen.matches(frame):
+            yield frame
+        else:
+            reading.frames += 1
+            reading.bytes_read += len(frame.data)
+            reading.skips[Why.NOT_SELECTED, "filter"] += 1
+
+
+def _sniff(corridor: Corridor, chosen: Filter | None) -> None:
+    job, report, watcher = corridor.job, corridor.report, corridor.watcher
+    reading = Report()
+    extractor = Extractor(reading, decapsulate=job.decapsulate)
+    with ExitStack() as stack:
+        source = LiveSource(job.interfaces, filter=chosen, buffer_bytes=job.buffer_mib * MIB)
+        source.open()
+        stack.callback(source.close)
+        frames: Iterable[Frame | None] = _until(source, corridor)
+        if job.write is not None:
+            frames = _tee(frames, stack.enter_context(CaptureWriter(job.write)), corridor.clock)
+
+        def on_tick() -> None:
+            reading.kernel_drops = source.kernel_drops()
+            reading.queue_drops = source.queue_drops
+            watcher.tick(report, reading, 0, None)
+
+        try:
+            run(frames, corridor, extractor=extractor, shape=job.shape, live=True, on_tick=on_tick)
+        except PcapedaError as error:
+            # The interface went down, or the file of --write cannot be written: what was read so far is delivered.
+            report.failures.append(str(error))
+            watcher.note(str(error))
+        finally:
+            reading.kernel_drops = source.kernel_drops()
+            reading.queue_drops = source.queue_drops
+            extractor.finish()
+            report.merge(reading)
+
+
+def _until(source: LiveSource, corridor: Corridor) -> Iterator[Frame | None]:
+    """The live source up to a stop or the end of `duration`; what had been received by then still comes."""
+    duration = corridor.job.duration_s
+    end_ns = None if duration is None else corridor.clock() + int(duration * SECOND_NS)
+    ending = False
+    for frame in source:
+        if not ending and (corridor.stop.is_set() or (end_ns is not None and corridor.clock() >= end_ns)):
+            ending = True
+            source.stop()
+        yield frame
+
+
+def _tee(frames: Iterable[Frame | None], writer: CaptureWriter, clock: Callable[[], int]) -> Iterator[Frame | None]:
+    """Pass every frame on and keep it in a capture file, which is readable at any time but for the last second."""
+    flush_at = 0
+    for frame in frames:
+        if frame is not None:
+            writer.write(frame)
+        if clock() >= flush_at:
+            writer.flush()
+            flush_at = clock() + SECOND_NS
+        yield frame
+
+
+def _grace(stop: Event, clock: Callable[[], int]) -> Callable[[], bool]:
+    """True once `GRACE_NS` have gone since the stop was first seen."""
+    deadline: int | None = None
+
+    def over() -> bool:
+        nonlocal deadline
+        if not stop.is_set():
+            return False
+        if deadline is None:
+            deadline = clock() + GRACE_NS
+        return clock() >= deadline
+
+    return over
+
+
+def names_in_dns(hosts: Iterable[str]) -> Callable[[Datagram], bool]:
+    """Tells DNS datagrams (RFC 1035) that ask for one of `hosts`: the lookups which sending itself causes.
+
+    Without this a live run on the way to the bus would turn its own lookups into events, which cause lookups.
+    """
+    wanted = [b"".join(bytes([len(label)]) + label for label in host.lower().encode().split(b".")) for host in hosts]
+
+    def ours(datagram: Datagram) -> bool:
+        if datagram.destination_port != 53 and datagram.source_port != 53:
+            return False
+        question = datagram.payload[12:300].lower()
+        return any(question.startswith(name) for name in wanted)
+
+    return ours
+
+
+def event_bus(bus: Bus) -> EventBridgeSink:
+    """The sink for an EventBridge bus. Raises `BadConfig` or `SinkDown` for what is known without a request."""
+    return EventBridgeSink(bus=bus.name, region=bus.region, profile=bus.profile, endpoint_url=bus.endpoint_url)
