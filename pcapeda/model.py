@@ -7,10 +7,21 @@ counts every step. Times are integer nanoseconds since the Unix epoch; they beco
 from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import Enum
 from typing import NamedTuple, Protocol
 
 from pcapeda.errors import ExitStatus, PcapedaError
+
+
+def iso_time(time_ns: int) -> str:
+    """A time as ISO 8601 text in UTC with nine decimals; years beyond 9999 or before 1 as plain seconds."""
+    seconds, fraction = divmod(time_ns, 1_000_000_000)
+    try:
+        moment = datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds}.{fraction:09d}"
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
 
 
 class Frame(NamedTuple):

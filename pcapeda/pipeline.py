@@ -434,3 +434,42 @@ def names_in_dns(hosts: Iterable[str]) -> Callable[[Datagram], bool]:
 def event_bus(bus: Bus) -> EventBridgeSink:
     """The sink for an EventBridge bus. Raises `BadConfig` or `SinkDown` for what is known without a request."""
     return EventBridgeSink(bus=bus.name, region=bus.region, profile=bus.profile, endpoint_url=bus.endpoint_url)
+
+
+def rate_in_force(job: Job) -> str:
+    """What a live run to a bus may send, what a day of that costs, and how to change it: one sentence."""
+    limits = Limits(job, costs_money=True)
+    if limits.rate is None:
+        return f"no rate limit: {quotas.PRICE_NOTE}; 10,000 events/s would cost {_a_day(10_000)}"
+    return (
+        f"at most {limits.rate:g} events/s (burst {limits.burst}), which is {_a_day(limits.rate)} at most; "
+        "--max-rate N changes it, --max-rate 0 lifts it"
+    )
+
+
+def _a_day(rate: float) -> str:
+    return f"{quotas.cost_usd(rate * 86_400):,.2f} USD a day"
+
+
+SMALLEST_RECORD = 16 + 20 + 8
+"""Bytes of the smallest packet record that can hold a datagram: record header, IPv4, UDP, no payload."""
+
+
+def forecast(job: Job) -> str:
+    """How many events, requests and USD a replay may take at most, judged from the size of the files: one sentence."""
+    sizes = [Capture.size_of(path) for path in expand(job.captures)]
+    known = [size for size in sizes if size is not None]
+    if len(known) < len(sizes) or job.loop == 0:
+        events = None
+    else:
+        events = sum(known) // SMALLEST_RECORD * job.loop
+    for cap in (job.count, job.max_events, None if job.max_cost is None else quotas.chunks_for(job.max_cost)):
+        if cap is not None:
+            events = cap if events is None else min(events, cap)
+    if events is None:
+        return "no telling beforehand how many events this makes (a pipe, compressed, or endless): see --max-cost"
+    requests = -(-events // quotas.ENTRIES_PER_REQUEST)
+    cost = quotas.cost_usd(events)
+    if job.max_cost is not None:
+        cost = min(cost, job.max_cost)
+    return f"at most {events:,} events in {requests:,} full requests, {cost:,.2f} USD (judged by the size of the files)"

@@ -1,0 +1,78 @@
+"""The command line: a thin coat on the library, one file a command.
+
+Only typer is imported here; what a command needs it imports when it runs, so that `--help` is instant.
+"""
+
+import os
+import sys
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from pcapeda.cli.inspect import inspect
+from pcapeda.cli.interfaces import interfaces
+from pcapeda.cli.replay import replay
+from pcapeda.cli.running import complain
+from pcapeda.cli.schema import schema
+from pcapeda.cli.sniff import sniff
+from pcapeda.errors import ExitStatus, PcapedaError
+
+app = typer.Typer(
+    name="pcapeda",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and end."""
+    if wanted:
+        from pcapeda import __version__
+
+        typer.echo(f"pcapeda {__version__}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog="Exit codes: 0 all delivered · 1 something was not · 2 bad usage or input · "
+    "3 no rights, no credentials or no bus · 130 interrupted"
+)
+def pcapeda(
+    version: Annotated[
+        bool, typer.Option("--version", "-V", callback=show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """UDP as an event source for AWS: datagrams become Amazon EventBridge events."""
+
+
+for command in (replay, sniff, inspect, interfaces, schema):
+    app.command(name=command.__name__)(command)
+
+# typer brings its own click; its base of everything that is wrong with a command line has no public name of its own.
+_UsageProblem: Any = typer.BadParameter.__mro__[2]
+
+
+def main() -> NoReturn:
+    """Run the command line. Every foreseeable problem is one line on stderr and a documented exit code."""
+    try:
+        status = app(standalone_mode=False)
+    except _UsageProblem as problem:
+        context = getattr(problem, "ctx", None)
+        where = context.command_path if context is not None else "pcapeda"
+        complain(PcapedaError(" ".join(problem.format_message().split()), hint=f"see {where} --help"))
+        status = ExitStatus.USAGE
+    except PcapedaError as error:
+        complain(error)
+        status = error.status
+    except (KeyboardInterrupt, typer.Abort):
+        status = ExitStatus.INTERRUPTED
+    except BrokenPipeError:
+        status = ExitStatus.OK
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes once more at its end; let that go nowhere instead of complaining.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(int(status or 0))

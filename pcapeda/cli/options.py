@@ -1,0 +1,150 @@
+"""The options that replay and sniff share: each is named here once, with its help and its panel."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+SELECT, EVENT, AWS, SAFETY, OUTPUT = "Select", "Event", "AWS", "Safety", "Output"
+
+
+class Output(StrEnum):
+    """How events are printed by a dry run."""
+
+    PRETTY = "pretty"
+    JSONL = "jsonl"
+    ENTRIES = "entries"
+
+
+class ShapeName(StrEnum):
+    """What an event's detail looks like."""
+
+    FULL = "full"
+    MINIMAL = "minimal"
+    PROXYLITY = "proxylity"
+
+
+class Time(StrEnum):
+    """Which time an event bears."""
+
+    CAPTURE = "capture"
+    NOW = "now"
+
+
+FilterOption = Annotated[
+    str | None,
+    typer.Option(
+        "-f", "--filter", metavar="BPF", help="Only packets this pcap filter selects.", rich_help_panel=SELECT
+    ),
+]
+CountOption = Annotated[
+    int | None,
+    typer.Option("-c", "--count", metavar="N", min=1, help="Stop after N datagrams.", rich_help_panel=SELECT),
+]
+PortOption = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--port",
+        metavar="N",
+        min=0,
+        max=65535,
+        help="Only datagrams from or to this UDP port. Repeatable.",
+        rich_help_panel=SELECT,
+    ),
+]
+DecapsulateOption = Annotated[
+    bool,
+    typer.Option(
+        "--decapsulate",
+        help="Take the innermost UDP out of tunnels (VPC Traffic Mirroring, Gateway Load Balancer, GTP-U, …).",
+        rich_help_panel=SELECT,
+    ),
+]
+SourceOption = Annotated[
+    str | None,
+    typer.Option("--source", help="The event's source. [default: udp.raw]", rich_help_panel=EVENT),
+]
+DetailTypeOption = Annotated[
+    str | None,
+    typer.Option("--detail-type", help="The event's detail-type. [default: UdpPacket]", rich_help_panel=EVENT),
+]
+ResourceOption = Annotated[
+    list[str] | None,
+    typer.Option("--resource", metavar="ARN", help="Put this ARN into resources. Repeatable.", rich_help_panel=EVENT),
+]
+ShapeOption = Annotated[
+    ShapeName,
+    typer.Option("--shape", help="What detail holds; `pcapeda schema` describes each shape.", rich_help_panel=EVENT),
+]
+TextOption = Annotated[
+    bool,
+    typer.Option("--text", help="Add the payload as Text where it is printable UTF-8.", rich_help_panel=EVENT),
+]
+JsonPayloadOption = Annotated[
+    bool,
+    typer.Option("--json-payload", help="Add the payload as Json where it is a JSON object.", rich_help_panel=EVENT),
+]
+TimeOption = Annotated[
+    Time,
+    typer.Option("--time", help="The event's time: when it was captured, or when it is sent.", rich_help_panel=EVENT),
+]
+BusOption = Annotated[
+    str | None,
+    typer.Option(
+        "--bus", metavar="NAME|ARN", help="The event bus. [default: the account's default bus]", rich_help_panel=AWS
+    ),
+]
+RegionOption = Annotated[str | None, typer.Option("--region", help="The AWS Region.", rich_help_panel=AWS)]
+ProfileOption = Annotated[
+    str | None, typer.Option("--profile", help="A profile of the AWS configuration.", rich_help_panel=AWS)
+]
+EndpointUrlOption = Annotated[
+    str | None,
+    typer.Option("--endpoint-url", metavar="URL", help="Another EventBridge endpoint.", rich_help_panel=AWS),
+]
+MaxRateOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-rate",
+        metavar="N",
+        min=0,
+        help="At most N events a second (0: no limit). Replay waits, sniff refuses and counts.",
+        rich_help_panel=SAFETY,
+    ),
+]
+BurstOption = Annotated[
+    int | None,
+    typer.Option(
+        "--burst", metavar="N", min=1, help="How many events --max-rate lets through at once.", rich_help_panel=SAFETY
+    ),
+]
+MaxEventsOption = Annotated[
+    int | None,
+    typer.Option("--max-events", metavar="N", min=0, help="Stop before event N + 1.", rich_help_panel=SAFETY),
+]
+MaxCostOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-cost",
+        metavar="USD",
+        min=0,
+        help="Stop before the published price of what was sent exceeds this.",
+        rich_help_panel=SAFETY,
+    ),
+]
+DryRunOption = Annotated[
+    bool,
+    typer.Option("-n", "--dry-run", help="Print the events; send nothing, need no account.", rich_help_panel=OUTPUT),
+]
+OutputOption = Annotated[
+    Output | None,
+    typer.Option(
+        "-o",
+        "--output",
+        help="How a dry run prints. [default: pretty on a terminal, else jsonl]",
+        rich_help_panel=OUTPUT,
+        show_choices=True,
+    ),
+]
+QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.", rich_help_panel=OUTPUT)]
+VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="Show whole payloads.", rich_help_panel=OUTPUT)]

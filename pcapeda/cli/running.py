@@ -1,0 +1,137 @@
+"""What replay and sniff do alike: build the job, choose the sink, watch the run, answer with an exit code."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from threading import Event
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from pcapeda.cli.options import Output
+from pcapeda.errors import BadConfig, ExitStatus, PcapedaError
+from pcapeda.model import Entry, Sink
+
+if TYPE_CHECKING:
+    from pcapeda.pipeline import Job
+
+
+def choose_sink(job: "Job", *, dry_run: bool, output: Output | None, verbose: bool) -> Sink:
+    """A bus, or for a dry run the terminal or a pipe. Raises `BadConfig` for an output format without a dry run."""
+    if not dry_run:
+        if output is not None:
+            raise BadConfig("-o/--output says how a dry run prints", hint="add -n/--dry-run")
+        from pcapeda.pipeline import event_bus
+
+        return event_bus(job.bus)
+    if output is None:
+        output = Output.PRETTY if sys.stdout.isatty() else Output.JSONL
+    if output is Output.PRETTY:
+        from pcapeda.view import PrettySink, open_console
+
+        return PrettySink(open_console(sys.stdout), whole=verbose)
+    from pcapeda.sinks.lines import LineSink
+
+    bus, region = job.bus.name, job.bus.region or "us-east-1"
+
+    def as_event(entry: Entry) -> str:
+        return entry.event_json(region=region)
+
+    def as_entry(entry: Entry) -> str:
+        return entry.entry_json(bus)
+
+    return LineSink(sys.stdout, as_event if output is Output.JSONL else as_entry)
+
+
+def carry_out(job: "Job", sink: Sink, *, quiet: bool, first_words: tuple[str, ...] = ()) -> ExitStatus:
+    """Run the job with signals, progress and summary in place; the exit status says how it went."""
+    from pcapeda.pipeline import execute
+    from pcapeda.view import Talk, open_console, show_summary
+
+    stderr = open_console(sys.stderr)
+    same_screen = not sink.costs_money and sys.stdout.isatty()
+    talk = Talk(stderr, quiet=quiet, progress=not same_screen, costs_money=sink.costs_money)
+    with stopped_by_signals() as stop:
+        try:
+            for sentence in first_words:
+                talk.say(sentence)
+            report = execute(job, sink=sink, watcher=talk, stop=stop)
+        finally:
+            talk.close()
+            sink.close()
+    if report.ended_by is not None and report.ended_by.status is not ExitStatus.OK:
+        complain(report.ended_by)
+    if not quiet and not (report.ended_by is not None and report.ended_by.status is ExitStatus.OK):
+        show_summary(
+            report,
+            stderr,
+            delivered="delivered" if sink.costs_money else "printed",
+            costs_money=sink.costs_money,
+        )
+    elif report.lost and sum(report.refused.values()) and report.ended_by is None:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in report.refused.most_common())
+        talk.note(f"not delivered: {reasons}")
+    return report.status()
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[Event]:
+    """SIGINT and SIGTERM set the event that the run looks at; a second one ends the program at once."""
+    stop = Event()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            os.write(2, b"\npcapeda: stopped at once; what was under way may be lost\n")
+            os._exit(ExitStatus.INTERRUPTED)
+        stop.set()
+
+    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def make_job(given: Mapping[str, Any], **own: Any) -> "Job":
+    """The job of a command: its own fields, and those that replay and sniff share, taken from `given` by their names.
+
+    Raises `BadConfig` for what cannot be honoured, or what EventBridge would refuse in every event.
+    """
+    from pcapeda.events.quotas import check_identity
+    from pcapeda.events.shape import Shape
+    from pcapeda.pipeline import Bus, Job
+
+    resources = tuple(given["resource"] or ())
+    check_identity(given["source"], given["detail_type"], resources, given["bus"])
+    job = Job(
+        filter=given["filter"],
+        count=given["count"],
+        ports=frozenset(given["port"] or ()),
+        decapsulate=given["decapsulate"],
+        shape=Shape(
+            given["shape"].value,
+            source=given["source"],
+            detail_type=given["detail_type"],
+            resources=resources,
+            text=given["text"],
+            json_payload=given["json_payload"],
+            time=given["time"].value,
+        ),
+        bus=Bus(given["bus"], given["region"], given["profile"], given["endpoint_url"]),
+        max_rate=given["max_rate"],
+        burst=given["burst"],
+        max_events=given["max_events"],
+        max_cost=given["max_cost"],
+        **own,
+    )
+    job.check()
+    return job
+
+
+def complain(error: PcapedaError) -> None:
+    """One line on stderr that says what is wrong, and a second one if it is known what helps."""
+    print(f"pcapeda: {error}", file=sys.stderr)  # noqa: T201
+    if error.hint:
+        print(f"hint: {error.hint}", file=sys.stderr)  # noqa: T201

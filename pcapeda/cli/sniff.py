@@ -1,0 +1,75 @@
+"""`pcapeda sniff`: datagrams on an interface become events as they arrive."""
+
+from typing import Annotated
+
+import typer
+
+from pcapeda.cli import options
+from pcapeda.cli.running import carry_out, choose_sink, make_job
+
+LIVE = "Live"
+
+
+def sniff(
+    interface: Annotated[
+        list[str],
+        typer.Option(
+            "-i",
+            "--interface",
+            metavar="IFACE",
+            help="Where to listen; 'any' is all. Repeatable.",
+            rich_help_panel=LIVE,
+        ),
+    ],
+    duration: Annotated[
+        float | None,
+        typer.Option("--duration", metavar="S", min=0, help="Stop after S seconds.", rich_help_panel=LIVE),
+    ] = None,
+    write: Annotated[
+        str | None,
+        typer.Option("-w", "--write", metavar="FILE", help="Keep the frames in a pcapng file.", rich_help_panel=LIVE),
+    ] = None,
+    buffer_mib: Annotated[
+        int,
+        typer.Option(
+            "--buffer-mib", metavar="N", min=1, max=2047, help="Kernel receive buffer in MiB.", rich_help_panel=LIVE
+        ),
+    ] = 64,
+    filter: options.FilterOption = None,  # noqa: A002 - the option's name, as everywhere
+    count: options.CountOption = None,
+    port: options.PortOption = None,
+    decapsulate: options.DecapsulateOption = False,
+    source: options.SourceOption = None,
+    detail_type: options.DetailTypeOption = None,
+    resource: options.ResourceOption = None,
+    shape: options.ShapeOption = options.ShapeName.FULL,
+    text: options.TextOption = False,
+    json_payload: options.JsonPayloadOption = False,
+    time: options.TimeOption = options.Time.CAPTURE,
+    bus: options.BusOption = None,
+    region: options.RegionOption = None,
+    profile: options.ProfileOption = None,
+    endpoint_url: options.EndpointUrlOption = None,
+    max_rate: options.MaxRateOption = None,
+    burst: options.BurstOption = None,
+    max_events: options.MaxEventsOption = None,
+    max_cost: options.MaxCostOption = None,
+    dry_run: options.DryRunOption = False,
+    output: options.OutputOption = None,
+    quiet: options.QuietOption = False,
+    verbose: options.VerboseOption = False,
+) -> None:
+    """Emit UDP datagrams as EventBridge events while they arrive on an interface.
+
+    To a bus, 50 events a second at most unless --max-rate says otherwise: a flood must not become a bill.
+    Try it without an account:
+
+        sudo pcapeda sniff -i eth0 --port 514 --dry-run
+    """
+    given = locals()
+    from pcapeda.pipeline import rate_in_force
+
+    job = make_job(given, interfaces=tuple(interface), duration_s=duration, write=write, buffer_mib=buffer_mib)
+    sink = choose_sink(job, dry_run=dry_run, output=output, verbose=verbose)
+    first_words = (rate_in_force(job),) if sink.costs_money else ()
+    raise typer.Exit(carry_out(job, sink, quiet=quiet, first_words=first_words))

@@ -1,0 +1,356 @@
+"""What a person sees on a terminal: the dry run, progress, summaries. The only file that knows colours.
+
+Whatever comes from the network is shown as text only where every character is printable, so that no payload can
+speak to the terminal; everything else is a hex dump.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TextIO
+
+from pcapeda.errors import OutputClosed, SinkDown
+from pcapeda.events import quotas
+from pcapeda.model import Batch, BatchLimits, Datagram, Entry, Outcome, Report, Why
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+    from rich.text import Text
+
+SERVICES = {
+    53: "dns",
+    67: "dhcp",
+    68: "dhcp",
+    69: "tftp",
+    123: "ntp",
+    137: "netbios-ns",
+    138: "netbios-dgm",
+    161: "snmp",
+    162: "snmp-trap",
+    443: "quic",
+    500: "ike",
+    514: "syslog",
+    546: "dhcpv6",
+    547: "dhcpv6",
+    1812: "radius",
+    1813: "radius-acct",
+    1900: "ssdp",
+    2055: "netflow",
+    3478: "stun",
+    4500: "ike-nat",
+    4739: "ipfix",
+    4789: "vxlan",
+    5060: "sip",
+    5353: "mdns",
+    5355: "llmnr",
+    5683: "coap",
+    6081: "geneve",
+    6343: "sflow",
+    8125: "statsd",
+    51820: "wireguard",
+}
+"""What usually speaks on a port, for the reader's eye (IANA service names, shortened)."""
+
+ROWS = 8
+"""Payload rows shown of one datagram unless all are asked for."""
+
+INDENT = "    "
+
+
+def open_console(stream: TextIO, *, width: int | None = None) -> "Console":
+    """A rich console for the stream: colours only on a terminal, and never with NO_COLOR."""
+    from rich.console import Console
+
+    return Console(file=stream, highlight=False, emoji=False, markup=False, width=width, soft_wrap=True)
+
+
+def endpoint(address: str, port: int) -> str:
+    """An address and a port as one word, IPv6 in brackets (RFC 3986)."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def printable(payload: bytes) -> str | None:
+    """The payload as text, if it is UTF-8 and every character can be shown; line ends and tabs may be in it."""
+    try:
+        text = payload.rstrip(b"\0\r\n").decode()
+    except UnicodeDecodeError:
+        return None
+    plain = text.replace("\r\n", "\n").replace("\n", "").replace("\t", "")
+    return text.replace("\r\n", "\n") if text and plain.isprintable() else None
+
+
+def hex_rows(payload: bytes, width: int) -> list[str]:
+    """A hex dump: offset, bytes, and ASCII where printable, as many bytes a row as the width holds well."""
+    step = 32 if width >= 140 else 16 if width >= 76 else 8
+    rows = []
+    for at in range(0, len(payload), step):
+        row = payload[at : at + step]
+        ascii_text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
+        rows.append(f"{at:04x}  {row.hex(' '):<{step * 3 - 1}}  {ascii_text}")
+    return rows
+
+
+def payload_rows(payload: bytes, width: int) -> list[str]:
+    """The payload as rows of at most `width` characters: text where it is text, else a hex dump."""
+    from rich.cells import cell_len, chop_cells
+
+    text = printable(payload)
+    if text is None:
+        return hex_rows(payload, width)
+    rows: list[str] = []
+    for line in text.split("\n"):
+        line = line.expandtabs(4)
+        rows.extend(chop_cells(line, width) if cell_len(line) > width else [line])
+    return rows
+
+
+class PrettySink:
+    """The dry run on a terminal: when, from where to where, how much, and what is in it.
+
+    `whole` shows all of every payload, otherwise a few rows of it. With `rules`, a function from an entry to the
+    names of the rules that match it, each event names them.
+    """
+
+    limits = BatchLimits(max_entries=32, max_bytes=1 << 22, max_age_ns=100_000_000)
+    concurrency = 1
+    costs_money = False
+
+    def __init__(self, console: "Console", *, whole: bool = False) -> None:
+        self._console = console
+        self._whole = whole
+        self._day = ""
+
+    def check(self) -> None:
+        """Nothing to find out."""
+
+    def send(self, batch: Batch) -> Outcome:
+        """Show the batch. Raises `OutputClosed` when the terminal or the pipe is gone."""
+        from rich.text import Text
+
+        try:
+            for entry in batch.entries:
+                text = Text(no_wrap=True, end="")
+                self._render(entry, text)
+                self._console.print(text, end="", overflow="ignore", crop=False)
+            self._console.file.flush()
+        except BrokenPipeError:
+            raise OutputClosed from None
+        except OSError as error:
+            raise SinkDown(f"cannot write to standard output: {error.strerror}", code="output failed") from None
+        return Outcome(len(batch.entries))
+
+    def close(self) -> None:
+        """The console belongs to the caller."""
+
+    def _render(self, entry: Entry, text: "Text") -> None:
+        datagram = entry.datagram
+        if datagram is None:
+            text.append(f"{entry.detail_type} from {entry.source}\n{INDENT}{entry.detail}\n\n")
+            return
+        width = self._console.width
+        day, clock = _day_and_clock(datagram.time_ns)
+        if day and day != self._day:
+            self._day = day
+            text.append(f"{day} UTC\n", "bold")
+        self._heading(datagram, clock, width, text)
+        for remark, style in _remarks(datagram):
+            text.append(f"{INDENT}{remark}\n", style)
+        rows = payload_rows(datagram.payload, width - len(INDENT))
+        shown = rows if self._whole or len(rows) <= ROWS + 1 else rows[:ROWS]
+        style = "" if printable(datagram.payload) is not None else "dim"
+        for row in shown:
+            text.append(f"{INDENT}{row}\n", style)
+        if len(shown) < len(rows):
+            text.append(f"{INDENT}… {len(rows) - len(shown):,} more rows (-v shows all)\n", "italic dim")
+        text.append("\n")
+
+    def _heading(self, datagram: Datagram, clock: str, width: int, text: "Text") -> None:
+        source = endpoint(datagram.source, datagram.source_port)
+        destination = endpoint(datagram.destination, datagram.destination_port)
+        service = SERVICES.get(datagram.destination_port) or SERVICES.get(datagram.source_port)
+        size = f"{len(datagram.payload):,} bytes"
+        tail = f"  {service}  {size}" if service else f"  {size}"
+        number = f"#{datagram.number}"
+        line = f"{number} {clock}  {source} → {destination}{tail}"
+        break_at = "" if len(line) <= width else f"\n{INDENT}"
+        text.append(number, "dim")
+        text.append(f" {clock}  ", "cyan")
+        text.append(source, "green")
+        text.append(f"{break_at or ' '}→ ")
+        text.append(destination, "bold green")
+        if service:
+            text.append(f"  {service}", "magenta")
+        text.append(f"  {size}\n")
+
+
+def _day_and_clock(time_ns: int | None) -> tuple[str, str]:
+    if time_ns is None:
+        return "", "no time"
+    seconds, fraction = divmod(time_ns, 1_000_000_000)
+    try:
+        moment = datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        return "", f"{seconds}.{fraction:09d}"
+    digits = f"{fraction:09d}" if fraction % 1000 else f"{fraction // 1000:06d}"
+    return f"{moment:%Y-%m-%d}", f"{moment:%H:%M:%S}.{digits}"
+
+
+def _remarks(datagram: Datagram) -> Iterable[tuple[str, str]]:
+    if len(datagram.via) > 2:
+        yield "via " + " ".join(datagram.via), "blue"
+    if datagram.fragments:
+        yield f"reassembled from {len(datagram.fragments)} fragments", "blue"
+    if not datagram.whole:
+        yield f"cut by the capture: {len(datagram.payload):,} of {datagram.length - 8:,} bytes", "yellow"
+    if datagram.checksum_status == "bad":
+        yield f"bad checksum 0x{datagram.checksum:04x}", "red"
+
+
+class Talk:
+    """What is said on stderr while a run goes: notes at once, and on a terminal a progress line."""
+
+    def __init__(self, console: "Console", *, quiet: bool = False, progress: bool = False, costs_money: bool) -> None:
+        self._console = console
+        self._quiet = quiet
+        self._costs_money = costs_money
+        self._wanted = progress and console.is_terminal and not quiet
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._started = time.monotonic()
+
+    def note(self, sentence: str) -> None:
+        """One line, even when quiet: notes say what is wrong or what it will cost."""
+        from rich.text import Text
+
+        self._console.print(Text.assemble(("pcapeda: ", "bold"), sentence))
+
+    def say(self, sentence: str) -> None:
+        """One line that a quiet run does without."""
+        if not self._quiet:
+            self.note(sentence)
+
+    def tick(self, report: Report, reading: Report, position: int, size: int | None) -> None:
+        """Move the progress line, which appears once a run takes longer than a second."""
+        if not self._wanted or time.monotonic() - self._started < 1:
+            return
+        if self._progress is None:
+            self._start(size)
+        assert self._progress is not None
+        assert self._task is not None
+        datagrams = report.datagrams + report.reassembled + reading.datagrams + reading.reassembled
+        rate = datagrams / max(time.monotonic() - self._started, 0.001)
+        told = f"{datagrams:,} datagrams · {rate:,.0f}/s"
+        if self._costs_money:
+            told += f" · {usd(quotas.cost_usd(report.chunks))}"
+        drops = reading.kernel_drops + reading.queue_drops
+        if drops:
+            told += f" · {drops:,} dropped"
+        self._progress.update(self._task, completed=position, total=size, told=told)
+
+    def _start(self, size: int | None) -> None:
+        from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
+
+        columns = [BarColumn(bar_width=20), DownloadColumn()] if size is not None else [SpinnerColumn()]
+        self._progress = Progress(*columns, TextColumn("{task.fields[told]}"), console=self._console, transient=True)
+        self._task = self._progress.add_task("", total=size, told="")
+        self._progress.start()
+
+    def close(self) -> None:
+        """Take the progress line away."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+def usd(amount: float) -> str:
+    """An amount with as many digits as make sense: cents where they matter, never a false zero."""
+    if amount == 0:
+        return "0.00 USD"
+    return f"{amount:,.2f} USD" if amount >= 1 else f"{amount:.2g} USD" if amount >= 0.0001 else f"{amount:.6f} USD"
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 frame`, `2,000 frames`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def show_summary(report: Report, console: "Console", *, delivered: str, costs_money: bool) -> None:
+    """The law of conservation in a few lines: what was read, what became of it, what it cost.
+
+    `delivered` is the word for what the sink did: delivered, printed.
+    """
+    from rich.text import Text
+
+    lines: list[tuple[str, str, str]] = []
+    skipped = sum(report.skips.values())
+    read = f"{plural(report.frames, 'frame')} = {plural(report.datagrams, 'datagram')}"
+    read += f" + {plural(report.fragments, 'fragment')} + {skipped:,} skipped"
+    lines.append(("read", read, ""))
+    if report.skips:
+        lines.append(("skipped", _reasons(report.skips), ""))
+    if report.fragments:
+        expired = sum(report.expired.values())
+        pieces = f"{report.fragments:,} = {report.used:,} used + {expired:,} given up + {report.held:,} still waiting"
+        lines.append(("fragments", f"{pieces}; {plural(report.reassembled, 'datagram')} reassembled", ""))
+        if report.expired:
+            lines.append(("given up", _counts(report.expired), "yellow"))
+        if report.reassembled_skips:
+            lines.append(("", "reassembled, but no datagram: " + _reasons(report.reassembled_skips), ""))
+    refused, unselected = sum(report.refused.values()), sum(report.unselected.values())
+    events = f"{report.datagrams + report.reassembled:,} = {report.sent:,} {delivered}"
+    if report.spooled:
+        events += f" + {report.spooled:,} spooled"
+    events += f" + {refused:,} refused"
+    if unselected:
+        events += f" + {unselected:,} not selected"
+    lines.append(("events", events, "red" if refused else "green"))
+    for reason, count in report.refused.most_common():
+        words = report.messages.get(reason, "")
+        lines.append(("refused", f"{count:,} {reason}" + (f": {words}" if words else ""), "red"))
+    if report.unselected:
+        lines.append(("left out", _counts(report.unselected), ""))
+    drops = report.kernel_drops + report.queue_drops
+    if drops:
+        told = f"{plural(report.kernel_drops, 'packet')} by the kernel, {report.queue_drops:,} by us: too fast for us"
+        lines.append(("dropped", f"{told} (a larger --buffer-mib or a filter helps)", "red"))
+    if report.damages:
+        lines.append(("damaged", f"{plural(len(report.damages), 'place')} in the input", "red"))
+    if costs_money:
+        cost = f"{plural(report.requests, 'request')}, {plural(report.chunks, 'billed event')} of 64 KB"
+        lines.append(("cost", f"{cost}: about {usd(quotas.cost_usd(report.chunks))}", ""))
+    for label, words, style in lines:
+        console.print(Text.assemble((f"{label:<10} ", "bold"), (words, style)), soft_wrap=True)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in Counter(counts).most_common())
+
+
+def _reasons(skips: Mapping[tuple[Why, str], int]) -> str:
+    """Reasons with the layers that stood behind them: `3 IP, but not UDP (2 tcp, 1 icmp)`, most frequent first."""
+    by_reason: dict[Why, Counter[str]] = {}
+    for (why, layer), count in skips.items():
+        by_reason.setdefault(why, Counter())[layer] += count
+    parts = []
+    for why, layers in sorted(by_reason.items(), key=lambda item: -item[1].total()):
+        common = layers.most_common(4)
+        named = ", ".join(f"{count:,} {layer}" for layer, count in common)
+        more = f", {len(layers) - len(common)} other kinds" if len(layers) > len(common) else ""
+        parts.append(f"{layers.total():,} {why.value} ({named}{more})")
+    return "; ".join(parts)
+
+
+def show_table(console: "Console", title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A plain table: first column left, the others right unless they are words."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading.lstrip(">"), justify="right" if heading.startswith(">") else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*[Text(cell) for cell in row])
+    console.print(table, soft_wrap=False)
