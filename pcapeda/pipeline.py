@@ -114,6 +114,9 @@ class Job:
             raise BadConfig("--loop cannot read standard input twice: give a file")
         if self.speed is not None and self.pps is not None:
             raise BadConfig("--speed and --pps are two clocks: give one of them")
+        for option, value in (("--speed", self.speed), ("--pps", self.pps)):
+            if value is not None and not 0 < value < float("inf"):
+                raise BadConfig(f"{option} must be more than 0, not {value:g}")
         if self.max_sleep_s is not None and self.speed is None:
             raise BadConfig("--maxsleep cuts the captured silences that --speed keeps: give --speed too")
 
