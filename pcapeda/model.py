@@ -4,24 +4,38 @@ Data walks one way: `Frame` → `Datagram` (or `Fragment`, or `Skip`) → `Entry
 counts every step. Times are integer nanoseconds since the Unix epoch; they become text only at the edge.
 """
 
+import json
+import time
 from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
-from typing import NamedTuple, Protocol
+from functools import lru_cache, partial
+from hashlib import blake2b
+from typing import Any, NamedTuple, Protocol
 
 from pcapeda.errors import ExitStatus, PcapedaError
 
 
-def iso_time(time_ns: int) -> str:
-    """A time as ISO 8601 text in UTC with nine decimals; years beyond 9999 or before 1 as plain seconds."""
+LAST_TIME_NS = 253_402_300_799_999_999_999
+"""The last nanosecond of the year 9999, up to which ISO 8601 text has four digits for the year."""
+
+ACCOUNT, REGION = "123456789012", "us-east-1"
+"""What an event says of its account and Region when nobody knows better: the AWS documentation's example account."""
+
+_json = partial(json.dumps, ensure_ascii=False)
+
+
+@lru_cache(maxsize=1024)
+def _iso_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
+
+
+def iso_time(time_ns: int, *, decimals: int = 9) -> str:
+    """A time from 1970 to 9999 as ISO 8601 text in UTC, with nine decimals or none (then cut to the second)."""
     seconds, fraction = divmod(time_ns, 1_000_000_000)
-    try:
-        moment = datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, ValueError, OSError):
-        return f"{seconds}.{fraction:09d}"
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
+    return f"{_iso_second(seconds)}.{fraction:09d}Z" if decimals else f"{_iso_second(seconds)}Z"
 
 
 class Frame(NamedTuple):
@@ -144,6 +158,39 @@ class Entry(NamedTuple):
     size: int
     id: str
     datagram: Datagram | None = None
+
+    @property
+    def event_id(self) -> str:
+        """The event's id as a UUID's text (RFC 9562), derived from the PacketId so that it is the same on every run."""
+        name = self.id if len(self.id) == 32 else blake2b(self.detail.encode(), digest_size=16).hexdigest()
+        return f"{name[:8]}-{name[8:12]}-{name[12:16]}-{name[16:20]}-{name[20:]}"
+
+    def event_json(self, account: str = ACCOUNT, region: str = REGION, *, now_ns: int | None = None) -> str:
+        """The event as rules and targets see it, as one line of JSON; `now_ns` is its time if it has none of its own.
+
+        All members that TestEventPattern asks for are there (EventBridge User Guide, 'Event structure').
+        """
+        time_ns = self.time_ns if self.time_ns is not None else now_ns if now_ns is not None else time.time_ns()
+        return (
+            f'{{"version":"0","id":"{self.event_id}","detail-type":{_json(self.detail_type)},'
+            f'"source":{_json(self.source)},"account":{_json(account)},"time":"{iso_time(time_ns, decimals=0)}",'
+            f'"region":{_json(region)},"resources":{_json(self.resources)},"detail":{self.detail}}}'
+        )
+
+    def envelope(self, account: str = ACCOUNT, region: str = REGION, *, now_ns: int | None = None) -> dict[str, Any]:
+        """The same event as data."""
+        event: dict[str, Any] = json.loads(self.event_json(account, region, now_ns=now_ns))
+        return event
+
+    def entry_json(self, bus: str | None = None) -> str:
+        """The PutEvents entry as one line of JSON: ten of them make a request's Entries."""
+        when = "" if self.time_ns is None else f'"Time":"{iso_time(self.time_ns, decimals=0)}",'
+        resources = f'"Resources":{_json(self.resources)},' if self.resources else ""
+        where = "" if bus is None else f',"EventBusName":{_json(bus)}'
+        return (
+            f'{{{when}"Source":{_json(self.source)},{resources}"DetailType":{_json(self.detail_type)},'
+            f'"Detail":{_json(self.detail)}{where}}}'
+        )
 
 
 class Batch(NamedTuple):

@@ -273,6 +273,8 @@ def execute(
             sink = event_bus(job.bus)
             stack.callback(sink.close)
         sink.check()
+        for sentence in getattr(sink, "notes", ()):
+            watcher.note(sentence)
         delivery = Delivery(sink, report, clock=clock, sleep=sleep)
         limits = Limits(job, costs_money=sink.costs_money)
         ignore = names_in_dns(getattr(sink, "hosts", ()))
@@ -462,10 +464,8 @@ def forecast(job: Job) -> str:
     """How many events, requests and USD a replay may take at most, judged from the size of the files: one sentence."""
     sizes = [Capture.size_of(path) for path in expand(job.captures)]
     known = [size for size in sizes if size is not None]
-    if len(known) < len(sizes) or job.loop == 0:
-        events = None
-    else:
-        events = sum(known) // SMALLEST_RECORD * job.loop
+    endless = len(known) < len(sizes) or job.loop == 0
+    events = None if endless else sum(known) // SMALLEST_RECORD * job.loop
     for cap in (job.count, job.max_events, None if job.max_cost is None else quotas.chunks_for(job.max_cost)):
         if cap is not None:
             events = cap if events is None else min(events, cap)

@@ -41,7 +41,7 @@ def inspect(
         filter=filter,
         ports=frozenset(port or ()),
         decapsulate=decapsulate,
-        shape=Shape(shape.value),  # type: ignore[arg-type]
+        shape=Shape(shape.value),
     )
     survey = SurveySink()
     talk = Talk(open_console(sys.stderr), progress=True, costs_money=False)

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from pcapeda.cli.options import Output
-from pcapeda.errors import BadConfig, ExitStatus, PcapedaError
+from pcapeda.errors import BadConfig, ExitStatus, OutputClosed, PcapedaError
 from pcapeda.model import Entry, Sink
 
 if TYPE_CHECKING:
@@ -60,16 +60,13 @@ def carry_out(job: "Job", sink: Sink, *, quiet: bool, first_words: tuple[str, ..
         finally:
             talk.close()
             sink.close()
-    if report.ended_by is not None and report.ended_by.status is not ExitStatus.OK:
+    closed = isinstance(report.ended_by, OutputClosed)
+    if report.ended_by is not None and not closed:
         complain(report.ended_by)
-    if not quiet and not (report.ended_by is not None and report.ended_by.status is ExitStatus.OK):
-        show_summary(
-            report,
-            stderr,
-            delivered="delivered" if sink.costs_money else "printed",
-            costs_money=sink.costs_money,
-        )
-    elif report.lost and sum(report.refused.values()) and report.ended_by is None:
+    if not quiet and not closed:
+        word = "delivered" if sink.costs_money else "printed"
+        show_summary(report, stderr, delivered=word, costs_money=sink.costs_money)
+    elif report.refused and not closed:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in report.refused.most_common())
         talk.note(f"not delivered: {reasons}")
     return report.status()

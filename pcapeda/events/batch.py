@@ -1,0 +1,52 @@
+"""Entries into batches by count, bytes and age. It says when a batch must go; it never sends."""
+
+from pcapeda.model import Batch, BatchLimits, Entry
+
+
+class Batcher:
+    """Collects entries in order; each comes out exactly once, in batches within the limits."""
+
+    __slots__ = ("_entries", "_first_ns", "_limits", "_size")
+
+    def __init__(self, limits: BatchLimits) -> None:
+        self._limits = limits
+        self._entries: list[Entry] = []
+        self._size = 0
+        self._first_ns = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def fits(self, entry: Entry) -> bool:
+        """Whether any batch could hold the entry."""
+        return entry.size <= self._limits.max_bytes
+
+    def add(self, entry: Entry, now_ns: int) -> Batch | None:
+        """Take an entry that `fits`; gives the batch that is full with it, or that had to go to make room for it."""
+        full = None
+        if self._entries and self._size + entry.size > self._limits.max_bytes:
+            full = self.take()
+        if not self._entries:
+            self._first_ns = now_ns
+        self._entries.append(entry)
+        self._size += entry.size
+        if full is None and len(self._entries) >= self._limits.max_entries:
+            full = self.take()
+        return full
+
+    def due(self, now_ns: int) -> Batch | None:
+        """The batch whose first entry has waited long enough, if there is one."""
+        if self._entries and (
+            now_ns - self._first_ns >= self._limits.max_age_ns or len(self._entries) >= self._limits.max_entries
+        ):
+            return self.take()
+        return None
+
+    def take(self) -> Batch | None:
+        """Whatever is there, at once."""
+        if not self._entries:
+            return None
+        batch = Batch(tuple(self._entries), self._size)
+        self._entries.clear()
+        self._size = 0
+        return batch

@@ -1,0 +1,242 @@
+"""A datagram becomes an event: source, detail-type, detail as JSON text, and the bytes EventBridge counts for it.
+
+Detail is put together from prepared pieces of JSON text; a JSON library is asked only where text needs escaping.
+"""
+
+import json
+import struct
+from binascii import b2a_base64
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Literal, NoReturn
+
+from pcapeda.errors import BadConfig
+from pcapeda.events import quotas
+from pcapeda.model import LAST_TIME_NS, Datagram, Entry, iso_time
+
+ShapeName = Literal["full", "minimal", "proxylity"]
+
+IDENTITY: dict[str, tuple[str, str]] = {
+    "full": ("udp.raw", "UdpPacket"),
+    "minimal": ("udp.raw", "UdpPacket"),
+    "proxylity": ("proxylity", "udp-gateway-packet-ingress"),
+}
+"""Source and detail-type of each shape unless others are asked for."""
+
+OWN_DEPTH = 2
+"""Nesting that the event itself adds around a payload's JSON object: detail, and Json in it."""
+
+_ID_HEAD = struct.Struct("!qQHHI")
+_NO_TIME = -(1 << 63)
+
+
+def packet_id(datagram: Datagram, loop: int = 0) -> str:
+    """32 hex digits that name this datagram of this capture, the same on every run and under every file name.
+
+    BLAKE2b (RFC 7693) over capture time, frame number, ports, pass of the loop, addresses and payload, so that a
+    consumer can tell a repeated delivery from a repeated datagram.
+    """
+    time_ns = _NO_TIME if datagram.time_ns is None else max(_NO_TIME, min(datagram.time_ns, -_NO_TIME - 1))
+    head = _ID_HEAD.pack(time_ns, datagram.number, datagram.source_port, datagram.destination_port, loop)
+    named = f"{datagram.source}>{datagram.destination}\0".encode()
+    return blake2b(head + named + datagram.payload, digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How datagrams look as events.
+
+    `full` is all that is known of a datagram, `minimal` the destination port and the payload alone, `proxylity` what
+    the Proxylity UDP Gateway puts on a bus. `source` and `detail_type` default to the shape's own. `text` adds the
+    payload as Text where it is printable UTF-8, `json_payload` as Json where it is a JSON object that a bus accepts
+    (full only). `time` is the event's time: that of the capture, or of sending. `file` is the capture's name (its
+    last part is shown), `loop` the pass of a repeated replay.
+    """
+
+    name: ShapeName = "full"
+    source: str | None = None
+    detail_type: str | None = None
+    resources: tuple[str, ...] = ()
+    text: bool = False
+    json_payload: bool = False
+    time: Literal["capture", "now"] = "capture"
+    file: str | None = None
+    loop: int = 0
+    _detail: Callable[["Shape", Datagram, str], str] = field(init=False, repr=False, compare=False)
+    _origin: str = field(init=False, repr=False, compare=False)
+    _fixed_size: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.name not in IDENTITY:
+            raise BadConfig(f"no shape {self.name!r}: there are {', '.join(IDENTITY)}")
+        if self.name != "full" and (self.text or self.json_payload):
+            raise BadConfig(f"--text and --json-payload add to the full shape; {self.name} has no place for them")
+        source, detail_type = IDENTITY[self.name]
+        fill = object.__setattr__  # the one moment at which a frozen value may still be completed
+        fill(self, "source", self.source if self.source is not None else source)
+        fill(self, "detail_type", self.detail_type if self.detail_type is not None else detail_type)
+        fill(self, "_detail", _DETAILS[self.name])
+        base = None if self.file is None else "standard input" if self.file == "-" else self.file.rsplit("/", 1)[-1]
+        fill(self, "_origin", "" if base is None else f',"File":{_quote(_shown(base))}')
+        assert self.source is not None
+        assert self.detail_type is not None
+        fill(self, "_fixed_size", quotas.entry_size(self.source, self.detail_type, "", self.resources, timed=False))
+
+    def entry(self, datagram: Datagram) -> Entry:
+        """The event of a datagram, ready to be sent."""
+        identity = packet_id(datagram, self.loop)
+        detail = self._detail(self, datagram, identity)
+        size = self._fixed_size + (len(detail) if detail.isascii() else len(detail.encode()))
+        time_ns = datagram.time_ns if self.time == "capture" else None
+        if time_ns is not None:
+            if 0 <= time_ns <= LAST_TIME_NS:
+                size += quotas.TIME_BYTES
+            else:
+                time_ns = None
+        return Entry(
+            self.source or "", self.detail_type or "", detail, time_ns, self.resources, size, identity, datagram
+        )
+
+
+def _full(shape: Shape, datagram: Datagram, identity: str) -> str:
+    number = datagram.number
+    origin = shape._origin or _interface(datagram.interface)
+    pieces = [
+        f'{{"Destination":{{"IpAddress":"{datagram.destination}","Port":{datagram.destination_port}}},'
+        f'"Source":{{"IpAddress":"{datagram.source}","Port":{datagram.source_port}}},'
+        f'"IpVersion":{datagram.ip_version},"Length":{datagram.length},'
+        f'"Checksum":"0x{datagram.checksum:04x}","ChecksumStatus":"{datagram.checksum_status}"'
+    ]
+    time_ns = datagram.time_ns
+    if time_ns is not None and 0 <= time_ns <= LAST_TIME_NS:
+        pieces.append(f',"CapturedAt":"{iso_time(time_ns)}"')
+    pieces.append(f',"Capture":{{"Frame":{number}{origin}}}')
+    if len(datagram.via) > 2:
+        pieces.append(_via(datagram.via))
+    if not datagram.whole:
+        pieces.append(',"Truncated":true')
+    payload = datagram.payload
+    pieces.append(f',"PacketId":"{identity}","Payload":"{b2a_base64(payload, newline=False).decode("ascii")}"')
+    if shape.text:
+        text = printable_text(payload)
+        if text is not None:
+            pieces.append(f',"Text":{_quote(text)}')
+    if shape.json_payload and payload.lstrip()[:1] == b"{":
+        document = json_object(payload)
+        if document is not None:
+            pieces.append(f',"Json":{document}')
+    pieces.append("}")
+    return "".join(pieces)
+
+
+def _minimal(_shape: Shape, datagram: Datagram, _identity: str) -> str:
+    payload = b2a_base64(datagram.payload, newline=False).decode("ascii")
+    return f'{{"Destination":{{"Port":{datagram.destination_port}}},"Payload":"{payload}"}}'
+
+
+def _proxylity(_shape: Shape, datagram: Datagram, identity: str) -> str:
+    time_ns = datagram.time_ns
+    stamp = f',"Timestamp":"{iso_time(time_ns)}"' if time_ns is not None and 0 <= time_ns <= LAST_TIME_NS else ""
+    return (
+        f'{{"Messages":[{{"Tag":"{identity}",'
+        f'"Remote":{{"IpAddress":"{datagram.source}","Port":{datagram.source_port}}},'
+        f'"Local":{{"IpAddress":"{datagram.destination}","Port":{datagram.destination_port}}},'
+        f'"Data":"{b2a_base64(datagram.payload, newline=False).decode("ascii")}"{stamp}}}]}}'
+    )
+
+
+_DETAILS = {"full": _full, "minimal": _minimal, "proxylity": _proxylity}
+
+
+def _quote(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _shown(name: str) -> str:
+    """A file name that can travel as UTF-8, whatever bytes the file system holds."""
+    return name.encode(errors="surrogateescape").decode(errors="replace")
+
+
+@lru_cache(maxsize=256)
+def _interface(name: str | None) -> str:
+    return "" if name is None else f',"Interface":{_quote(_shown(name))}'
+
+
+@lru_cache(maxsize=1024)
+def _via(via: tuple[str, ...]) -> str:
+    return f',"Via":{json.dumps(via)}'
+
+
+def printable_text(payload: bytes) -> str | None:
+    """The payload as text if it is printable UTF-8: line ends and tabs may be in it, NULs at its end are dropped."""
+    try:
+        text = payload.rstrip(b"\0").decode()
+    except UnicodeDecodeError:
+        return None
+    return text if text and text.translate(_LAYOUT).isprintable() else None
+
+
+_LAYOUT = dict.fromkeys(map(ord, "\t\r\n"))
+
+
+def json_object(payload: bytes) -> str | None:
+    """The payload as one line of JSON text if it is a JSON object that a bus accepts inside Detail, else None.
+
+    Accepted is what RFC 8259 and PutEvents allow: UTF-8, numbers that are finite, integers within signed 64 bits,
+    nesting up to 1,000 with the event's own.
+    """
+    limit = quotas.DETAIL_DEPTH - OWN_DEPTH
+    if payload.count(b"{") + payload.count(b"[") > limit and _depth(payload) > limit:
+        return None
+    try:
+        document = json.loads(
+            payload.decode(), parse_int=_integer, parse_float=_finite, parse_constant=_refuse_constant
+        )
+        if not isinstance(document, dict):
+            return None
+        text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+        text.encode()  # a lone surrogate, which JSON can spell, is no character
+    except (ValueError, RecursionError):
+        return None
+    return text
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > 20 or not -(1 << 63) <= (number := int(digits)) < 1 << 63:
+        raise ValueError("beyond 64 bits")
+    return number
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError("beyond a double")
+    return number
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _depth(payload: bytes) -> int:
+    """Deepest nesting of brackets outside strings."""
+    depth = deepest = 0
+    in_string = escaped = False
+    for byte in payload:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:
+                escaped = True
+            elif byte == 0x22:
+                in_string = False
+        elif byte == 0x22:
+            in_string = True
+        elif byte in b"{[":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"}]":
+            depth -= 1
+    return deepest
