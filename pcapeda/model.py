@@ -17,7 +17,6 @@ from typing import Any, NamedTuple, Protocol
 
 from pcapeda.errors import ExitStatus, PcapedaError
 
-
 LAST_TIME_NS = 253_402_300_799_999_999_999
 """The last nanosecond of the year 9999, up to which ISO 8601 text has four digits for the year."""
 
