@@ -3,33 +3,36 @@
 All times are integer nanoseconds; `now_ns` is a monotonic clock's reading unless said otherwise.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
 SECOND_NS = 1_000_000_000
+_LONGEST_NS = 1 << 62
+"""Some 146 years: what any wait is cut to."""
 
 
 class TokenBucket:
     """A rate with a burst: `rate` tokens a second flow in, up to `burst` are held, and it starts full.
 
     Kept as the generic cell rate algorithm (ITU-T I.371): one time stamp instead of a count, so that integers
-    suffice and nothing drifts.
+    suffice and nothing drifts. The time between two tokens is rounded up to whole nanoseconds: never above the rate.
     """
 
     __slots__ = ("_full_at", "_interval", "_reach")
 
     def __init__(self, rate: float, burst: int = 1) -> None:
-        if not rate > 0 or burst < 1:
-            raise ValueError("rate must be above 0 and burst at least 1")
-        self._interval = max(1, round(SECOND_NS / rate))
+        if not 0 < rate < math.inf or burst < 1:
+            raise ValueError("rate must be above 0 and finite, burst at least 1")
+        self._interval = max(1, min(math.ceil(Fraction(SECOND_NS) / Fraction(rate)), _LONGEST_NS))
         self._reach = self._interval * (burst - 1)
         self._full_at: int | None = None
 
     def take(self, now_ns: int) -> int:
         """Take one token and give 0, or take none and give the nanoseconds until there is one.
 
-        A clock that steps backwards costs at most what one full bucket is worth.
+        A clock that steps backwards costs at most the tokens that were held, never a long wait.
         """
         full_at = now_ns if self._full_at is None else max(self._full_at, now_ns)
         full_at = min(full_at, now_ns + self._reach + self._interval)
@@ -74,8 +77,8 @@ class Pace:
         self, *, speed: float | None = None, pps: float | None = None, max_sleep_ns: int | None = None
     ) -> None:
         for name, value in (("speed", speed), ("pps", pps)):
-            if value is not None and not 0 < value < float("inf"):
-                raise ValueError(f"{name} must be above 0")
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} must be above 0 and finite")
         self._slowness = None if speed is None else 1 / Fraction(speed)
         self._interval = None if pps is None else SECOND_NS / Fraction(pps)
         self._max_sleep_ns = max_sleep_ns

@@ -17,6 +17,11 @@ class Batcher:
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def deadline_ns(self) -> int | None:
+        """When the batch must go at the latest, by the clock of `add`; None while it is empty."""
+        return self._first_ns + self._limits.max_age_ns if self._entries else None
+
     def fits(self, entry: Entry) -> bool:
         """Whether any batch could hold the entry."""
         return entry.size <= self._limits.max_bytes
@@ -35,10 +40,9 @@ class Batcher:
         return full
 
     def due(self, now_ns: int) -> Batch | None:
-        """The batch whose first entry has waited long enough, if there is one."""
-        if self._entries and (
-            now_ns - self._first_ns >= self._limits.max_age_ns or len(self._entries) >= self._limits.max_entries
-        ):
+        """The batch that is full, or whose first entry has waited long enough, if there is one."""
+        deadline = self.deadline_ns
+        if deadline is not None and (now_ns >= deadline or len(self._entries) >= self._limits.max_entries):
             return self.take()
         return None
 

@@ -36,8 +36,19 @@ DETAIL_DEPTH = 1000
 RESERVED_SOURCE = "aws."
 """Sources that begin so are the services' own (guide)."""
 
-_BUS = re.compile(r"(arn:aws[\w-]*:events:[a-z]{2}-[a-z]+-\d+:\d{12}:event-bus/)?[/.\-_A-Za-z0-9]{1,256}")
-_BUS_V2 = re.compile(r"arn:aws[\w-]*:events:[a-z]{2}-[a-z]+-\d+:\d{12}:event-busv2/.+")
+SOURCE_CHARACTERS = 256
+"""Longest Source. The model names no length; this is the one that `eventbridgev2` 2025-05-15 names."""
+
+RESOURCE_CHARACTERS = 2048
+"""Longest Resource (model, EventResource)."""
+
+BUS_NAME_CHARACTERS = 256
+"""Longest name of a bus (model, EventBusName)."""
+
+BUS = re.compile(r"(arn:aws[\w-]*:events:[a-z]+-[a-z]+-[\w-]+:[0-9]{12}:event-bus/)?([/.\-_A-Za-z0-9]+)", re.ASCII)
+"""A bus's name or ARN (model, EventBusNameOrArn); the second group is the name."""
+
+_BUS_V2 = re.compile(r"arn:[^:]*:events:[^:]*:[^:]*:event-busv2/.*")
 
 
 def entry_size(source: str, detail_type: str, detail: str, resources: Sequence[str], *, timed: bool) -> int:
@@ -59,8 +70,9 @@ def cost_usd(billed: float) -> float:
 
 
 def chunks_for(usd: float) -> int:
-    """How many billed events an amount pays for."""
-    return int(usd * 1_000_000 / USD_PER_MILLION_EVENTS + 1e-6)
+    """How many billed events an amount pays for; what is beyond any bill counts as a billion USD."""
+    # A thousandth of an event on top: 0.000003 USD are three events, though the float lies a little below.
+    return int(min(usd, 1e9) * 1_000_000 / USD_PER_MILLION_EVENTS + 1e-3)
 
 
 def requests_for(entries: int, size: int) -> int:
@@ -68,19 +80,37 @@ def requests_for(entries: int, size: int) -> int:
     return max(-(-entries // ENTRIES_PER_REQUEST), -(-size // REQUEST_BYTES))
 
 
+def bus_name_ok(bus: str) -> bool:
+    """Whether this can be the name or the ARN of a classic event bus."""
+    match = BUS.fullmatch(bus)
+    return match is not None and len(match[2]) <= BUS_NAME_CHARACTERS
+
+
 def check_identity(source: str | None, detail_type: str | None, resources: Sequence[str], bus: str | None) -> None:
-    """Refuse what EventBridge would refuse in every single event. Raises `BadConfig`."""
+    """Refuse what EventBridge would refuse in every single event; None is 'not given'. Raises `BadConfig`."""
     if source is not None:
-        if not source or len(source) > 256:
-            raise BadConfig("--source must have 1 to 256 characters")
-        if source.lower().startswith(RESERVED_SOURCE):
-            raise BadConfig(f"--source {source}: sources that begin with 'aws.' are reserved by AWS")
-    if detail_type is not None and not 0 < len(detail_type) <= DETAIL_TYPE_CHARACTERS:
-        raise BadConfig(f"--detail-type must have 1 to {DETAIL_TYPE_CHARACTERS} characters, not {len(detail_type)}")
+        _check_text("--source", source, SOURCE_CHARACTERS)
+        if source.startswith(RESERVED_SOURCE):
+            raise BadConfig(f"--source {source}: sources that begin with '{RESERVED_SOURCE}' are reserved by AWS")
+    if detail_type is not None:
+        _check_text("--detail-type", detail_type, DETAIL_TYPE_CHARACTERS)
     for resource in resources:
-        if not resource or len(resource) > 2048:
-            raise BadConfig("--resource must have 1 to 2,048 characters")
-    if bus is not None and _BUS_V2.fullmatch(bus):
-        raise BadConfig(f"--bus {bus}: buses of EventBridge v2 are not supported; give a classic event bus")
-    if bus is not None and not _BUS.fullmatch(bus):
-        raise BadConfig(f"--bus {bus}: neither the name nor the ARN of an event bus")
+        _check_text("--resource", resource, RESOURCE_CHARACTERS)
+    if bus is None:
+        return
+    if _BUS_V2.fullmatch(bus):
+        raise BadConfig(f"--bus {bus}: buses of EventBridge v2 are not supported by this version; give a classic bus")
+    if not bus_name_ok(bus):
+        raise BadConfig(f"--bus {shown(bus)}: neither the name nor the ARN of an event bus")
+
+
+def _check_text(option: str, text: str, longest: int) -> None:
+    if not 0 < len(text) <= longest:
+        raise BadConfig(f"{option} must have 1 to {longest:,} characters, not {len(text):,}")
+    if not text.isprintable():  # bytes that are no UTF-8 arrive as lone surrogates, which are not printable either
+        raise BadConfig(f"{option} {shown(text)}: holds a character that cannot be printed")
+
+
+def shown(text: str) -> str:
+    """Text from outside as one printable line."""
+    return text if text.isprintable() else ascii(text)

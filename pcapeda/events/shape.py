@@ -25,8 +25,9 @@ IDENTITY: dict[str, tuple[str, str]] = {
 }
 """Source and detail-type of each shape unless others are asked for."""
 
-OWN_DEPTH = 2
-"""Nesting that the event itself adds around a payload's JSON object: detail, and Json in it."""
+JSON_DEPTH = 500
+"""Deepest nesting of a payload that becomes Json. EventBridge would take nearly 1,000, but readers of events give up
+earlier, this program's own among them; the payload itself is in the event in any case."""
 
 _ID_HEAD = struct.Struct("!qQHHI")
 _NO_TIME = -(1 << 63)
@@ -166,11 +167,15 @@ def _interface(name: str | None) -> str:
 
 @lru_cache(maxsize=1024)
 def _via(via: tuple[str, ...]) -> str:
-    return f',"Via":{json.dumps(via)}'
+    return f',"Via":{json.dumps(via, separators=(",", ":"))}'
 
 
 def printable_text(payload: bytes) -> str | None:
-    """The payload as text if it is printable UTF-8: line ends and tabs may be in it, NULs at its end are dropped."""
+    """The payload as text if it is printable UTF-8, else None.
+
+    Line ends, tabs, any space and what joins letters may be in it, and the byte order mark that RFC 5424 puts before
+    a message; control characters and what turns the direction of text may not. NULs at its end are dropped.
+    """
     try:
         text = payload.rstrip(b"\0").decode()
     except UnicodeDecodeError:
@@ -178,17 +183,19 @@ def printable_text(payload: bytes) -> str | None:
     return text if text and text.translate(_LAYOUT).isprintable() else None
 
 
-_LAYOUT = dict.fromkeys(map(ord, "\t\r\n"))
+_LAYOUT = dict.fromkeys(map(ord, "\t\r\n\xa0\u1680\u202f\u205f\u3000\ufeff\u200c\u200d")) | dict.fromkeys(
+    range(0x2000, 0x200B)
+)
+"""What `str.isprintable` refuses though it belongs in text."""
 
 
 def json_object(payload: bytes) -> str | None:
     """The payload as one line of JSON text if it is a JSON object that a bus accepts inside Detail, else None.
 
     Accepted is what RFC 8259 and PutEvents allow: UTF-8, numbers that are finite, integers within signed 64 bits,
-    nesting up to 1,000 with the event's own.
+    nesting up to `JSON_DEPTH`. Of members with the same name the last one counts.
     """
-    limit = quotas.DETAIL_DEPTH - OWN_DEPTH
-    if payload.count(b"{") + payload.count(b"[") > limit and _depth(payload) > limit:
+    if payload.count(b"{") + payload.count(b"[") > JSON_DEPTH and _depth(payload) > JSON_DEPTH:
         return None
     try:
         document = json.loads(
