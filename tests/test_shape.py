@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pcapeda.errors import BadConfig
 from pcapeda.events.schema import schema
-from pcapeda.events.shape import Shape, json_object, packet_id, printable_text
+from pcapeda.events.shape import JSON_DEPTH, Shape, json_object, packet_id, printable_text
 from pcapeda.model import Datagram
 from tests.datagrams import EXAMPLE, datagrams
 
@@ -120,6 +120,7 @@ def test_ids_tell_datagrams_apart_and_repeat_on_every_run() -> None:
         (b"two\nlines\twith tab\r\n", "two\nlines\twith tab\r\n"),
         (b"ends in NUL\0\0", "ends in NUL"),
         ("Grüße 東京".encode(), "Grüße 東京"),
+        ("\ufeffRFC 5424\u3000東京".encode(), "\ufeffRFC 5424\u3000東京"),
         (b"", None),
         (b"\0", None),
         (b"a\0b", None),
@@ -159,14 +160,15 @@ def test_json_is_an_object_that_a_bus_accepts_or_nothing(payload: bytes, expecte
     assert detail(Shape(json_payload=True), EXAMPLE._replace(payload=payload)).get("Json") == expected
 
 
-def test_json_nesting_up_to_the_limit_of_a_bus() -> None:
-    """256 levels are accepted, one more is not; brackets in strings do not count."""
+def test_json_nesting_is_bounded_so_that_every_reader_of_the_event_can_follow() -> None:
+    """`JSON_DEPTH` levels are accepted, one more is not; brackets in strings do not count."""
 
     def nested(levels: int) -> bytes:
         return b'{"a":' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
 
-    assert json_object(nested(256)) is not None
-    assert json_object(nested(257)) is None
+    deepest = Shape(json_payload=True).entry(EXAMPLE._replace(payload=nested(JSON_DEPTH)))
+    assert "Json" in deepest.envelope(now_ns=0)["detail"]
+    assert json_object(nested(JSON_DEPTH + 1)) is None
     assert json_object(b'{"a":"' + b"[" * 5000 + b'"}') is not None
 
 
