@@ -420,6 +420,29 @@ def _grace(stop: Event, clock: Callable[[], int]) -> Callable[[], bool]:
     return over
 
 
+def datagrams(
+    *captures: str,
+    filter: str | None = None,
+    decapsulate: bool = False,
+    report: Report | None = None,  # noqa: A002
+) -> Iterator[Datagram]:
+    """The UDP datagrams of captures, in order. Counts and damages go to `report`. Raises `BadCapture`, `BadFilter`."""
+    total = report if report is not None else Report()
+    chosen = Filter(filter) if filter else None
+    for path in expand(captures):
+        reading = Report()
+        extractor = Extractor(reading, decapsulate=decapsulate)
+        with Capture(path, note=reading.damages.append) as capture:
+            try:
+                for frame in capture if chosen is None else _filtered(capture, chosen, reading):
+                    found = extractor.feed(frame) if frame is not None else None
+                    if isinstance(found, Datagram):
+                        yield found
+            finally:
+                extractor.finish()
+                total.merge(reading)
+
+
 def names_in_dns(hosts: Iterable[str]) -> Callable[[Datagram], bool]:
     """Tells DNS datagrams (RFC 1035) that ask for one of `hosts`: the lookups which sending itself causes.
 
