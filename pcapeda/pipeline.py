@@ -422,9 +422,9 @@ def _grace(stop: Event, clock: Callable[[], int]) -> Callable[[], bool]:
 
 def datagrams(
     *captures: str,
-    filter: str | None = None,
+    filter: str | None = None,  # noqa: A002 - the option's name, as everywhere
     decapsulate: bool = False,
-    report: Report | None = None,  # noqa: A002
+    report: Report | None = None,
 ) -> Iterator[Datagram]:
     """The UDP datagrams of captures, in order. Counts and damages go to `report`. Raises `BadCapture`, `BadFilter`."""
     total = report if report is not None else Report()
