@@ -160,9 +160,13 @@ class Entry(NamedTuple):
 
     @property
     def event_id(self) -> str:
-        """The event's id as a UUID's text (RFC 9562), derived from the PacketId so that it is the same on every run."""
+        """The event's id as a UUID's text, derived from the PacketId so that it is the same on every run.
+
+        It is of version 8 (RFC 9562, section 5.8), which leaves all but the version and the variant to us.
+        """
         name = self.id if len(self.id) == 32 else blake2b(self.detail.encode(), digest_size=16).hexdigest()
-        return f"{name[:8]}-{name[8:12]}-{name[12:16]}-{name[16:20]}-{name[20:]}"
+        variant = "89ab"[int(name[16], 16) & 3]
+        return f"{name[:8]}-{name[8:12]}-8{name[13:16]}-{variant}{name[17:20]}-{name[20:]}"
 
     def event_json(self, account: str = ACCOUNT, region: str = REGION, *, now_ns: int | None = None) -> str:
         """The event as rules and targets see it, as one line of JSON; `now_ns` is its time if it has none of its own.
@@ -181,8 +185,19 @@ class Entry(NamedTuple):
         event: dict[str, Any] = json.loads(self.event_json(account, region, now_ns=now_ns))
         return event
 
+    def put_events_entry(self, bus: str | None = None) -> dict[str, Any]:
+        """The member of Entries that boto3's put_events takes; without a time of its own it gets that of sending."""
+        entry: dict[str, Any] = {"Source": self.source, "DetailType": self.detail_type, "Detail": self.detail}
+        if self.time_ns is not None:
+            entry["Time"] = self.time_ns // 1_000_000_000
+        if self.resources:
+            entry["Resources"] = list(self.resources)
+        if bus is not None:
+            entry["EventBusName"] = bus
+        return entry
+
     def entry_json(self, bus: str | None = None) -> str:
-        """The PutEvents entry as one line of JSON: ten of them make a request's Entries."""
+        """The same as one line of JSON, with the time as ISO 8601 text: ten of them make a request's Entries."""
         when = "" if self.time_ns is None else f'"Time":"{iso_time(self.time_ns, decimals=0)}",'
         resources = f'"Resources":{_json(self.resources)},' if self.resources else ""
         where = "" if bus is None else f',"EventBusName":{_json(bus)}'
