@@ -244,7 +244,9 @@ def _make_client(region: str | None, profile: str | None, endpoint_url: str | No
                     hint="set up a profile, a role or environment variables as for the AWS CLI, or use --dry-run",
                     code="NoCredentials",
                 )
-            return session.client("events", endpoint_url=endpoint_url, config=config)
+            client = session.client("events", endpoint_url=endpoint_url, config=config)
+            urlsplit(client.meta.endpoint_url).port  # noqa: B018 - the SDK finds a bad port only when it sends
+            return client
         except (sdk.ProfileNotFound, sdk.ConfigNotFound, sdk.ConfigParseError, sdk.InvalidConfigError) as error:
             raise BadConfig(f"AWS configuration: {_one_line(error)}") from None
         except sdk.InvalidRegionError as error:
