@@ -11,7 +11,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
-from functools import lru_cache, partial
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
 
@@ -23,7 +23,7 @@ LAST_TIME_NS = 253_402_300_799_999_999_999
 ACCOUNT, REGION = "123456789012", "us-east-1"
 """What an event says of its account and Region when nobody knows better: the AWS documentation's example account."""
 
-_json = partial(json.dumps, ensure_ascii=False)
+_json = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would build an encoder for each call
 
 
 @lru_cache(maxsize=1024)
@@ -111,7 +111,8 @@ class Fragment(NamedTuple):
     Fragments with an equal `key` belong together; `offset` is in bytes, `data` is the fragment's share of the IP
     payload as captured and `length` the share the IP header claims (more than `len(data)` where the snap length cut
     it). `via` ends with the IP layer that was fragmented. What follows once the payload is whole (`protocol`, the
-    addresses) travels along.
+    addresses) travels along; `final` is the destination that transport checksums cover where a source route or a
+    routing header names another one than the IP header does, else empty.
     """
 
     key: Hashable
@@ -127,6 +128,7 @@ class Fragment(NamedTuple):
     time_ns: int | None
     number: int
     interface: str | None
+    final: str = ""
 
 
 class Damage(NamedTuple):

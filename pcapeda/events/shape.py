@@ -151,8 +151,8 @@ def _proxylity(_shape: Shape, datagram: Datagram, identity: str) -> str:
 _DETAILS = {"full": _full, "minimal": _minimal, "proxylity": _proxylity}
 
 
-def _quote(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+_quote = json.JSONEncoder(ensure_ascii=False).encode
+"""JSON text of a string; json.dumps would build an encoder for each call."""
 
 
 def _shown(name: str) -> str:
