@@ -37,6 +37,13 @@ def iso_time(time_ns: int, *, decimals: int = 9) -> str:
     return f"{_iso_second(seconds)}.{fraction:09d}Z" if decimals else f"{_iso_second(seconds)}Z"
 
 
+def time_text(time_ns: int) -> str:
+    """Any time as text: ISO 8601 from 1970 to 9999, else the seconds since 1970."""
+    if 0 <= time_ns <= LAST_TIME_NS:
+        return iso_time(time_ns)
+    return f"{time_ns / 1e9:.9f} s from 1970"
+
+
 class Frame(NamedTuple):
     """One packet record as a capture or a socket gave it; nothing in it has been interpreted.
 

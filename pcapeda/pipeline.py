@@ -71,6 +71,7 @@ class Bus:
     region: str | None = None
     profile: str | None = None
     endpoint_url: str | None = None
+    max_request_bytes: int = quotas.REQUEST_BYTES
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,15 @@ class Job:
         for option, value in (("--speed", self.speed), ("--pps", self.pps)):
             if value is not None and not 0 < value < float("inf"):
                 raise BadConfig(f"{option} must be more than 0, not {value:g}")
+        limits = (
+            ("--max-rate", self.max_rate),
+            ("--max-cost", self.max_cost),
+            ("--maxsleep", self.max_sleep_s),
+            ("--duration", self.duration_s),
+        )
+        for option, value in limits:
+            if value is not None and not 0 <= value < float("inf"):
+                raise BadConfig(f"{option} must be a number from 0 on, not {value:g}")
         if self.max_sleep_s is not None and self.speed is None:
             raise BadConfig("--maxsleep cuts the captured silences that --speed keeps: give --speed too")
 
@@ -461,7 +471,13 @@ def names_in_dns(hosts: Iterable[str]) -> Callable[[Datagram], bool]:
 
 def event_bus(bus: Bus) -> EventBridgeSink:
     """The sink for an EventBridge bus. Raises `BadConfig` or `SinkDown` for what is known without a request."""
-    return EventBridgeSink(bus=bus.name, region=bus.region, profile=bus.profile, endpoint_url=bus.endpoint_url)
+    return EventBridgeSink(
+        bus=bus.name,
+        region=bus.region,
+        profile=bus.profile,
+        endpoint_url=bus.endpoint_url,
+        max_request_bytes=bus.max_request_bytes,
+    )
 
 
 def rate_in_force(job: Job) -> str:

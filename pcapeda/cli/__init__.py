@@ -5,7 +5,8 @@ Only typer is imported here; what a command needs it imports when it runs, so th
 
 import os
 import sys
-from typing import Annotated, Any, NoReturn
+from io import TextIOWrapper
+from typing import Annotated, Any, NoReturn, cast
 
 import typer
 
@@ -56,6 +57,10 @@ _UsageProblem: Any = typer.BadParameter.__mro__[2]
 
 def main() -> NoReturn:
     """Run the command line. Every foreseeable problem is one line on stderr and a documented exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # JSON is UTF-8 wherever it goes; a terminal gets what it can show.
+        encoding = None if stream.isatty() else "utf-8"
+        cast(TextIOWrapper, stream).reconfigure(encoding=encoding, errors="backslashreplace")
     try:
         status = app(standalone_mode=False)
     except _UsageProblem as problem:

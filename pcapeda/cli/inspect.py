@@ -60,7 +60,7 @@ def inspect(
 def as_data(report: "Report", survey: "SurveySink") -> dict[str, Any]:
     """The findings as JSON data; sizes in bytes, times in ISO 8601 (UTC), cost in USD."""
     from pcapeda.events import quotas
-    from pcapeda.model import iso_time
+    from pcapeda.model import time_text
 
     span = (report.last_ns or 0) - (report.first_ns or 0)
     return {
@@ -77,8 +77,8 @@ def as_data(report: "Report", survey: "SurveySink") -> dict[str, Any]:
             {"Why": why.value, "Layer": layer, "Count": count} for (why, layer), count in report.skips.most_common()
         ],
         "NotSelected": dict(report.unselected),
-        "FirstTime": None if report.first_ns is None else iso_time(report.first_ns),
-        "LastTime": None if report.last_ns is None else iso_time(report.last_ns),
+        "FirstTime": None if report.first_ns is None else time_text(report.first_ns),
+        "LastTime": None if report.last_ns is None else time_text(report.last_ns),
         "Seconds": span / 1e9,
         "DestinationPorts": [{"Port": port, "Count": count} for port, count in survey.ports.most_common(TOP)],
         "Sources": [{"IpAddress": address, "Count": count} for address, count in survey.sources.top(TOP)],
@@ -105,14 +105,14 @@ def as_data(report: "Report", survey: "SurveySink") -> dict[str, Any]:
 def show(report: "Report", survey: "SurveySink") -> None:
     """The findings as tables on standard output."""
     from pcapeda.events import quotas
-    from pcapeda.model import iso_time
+    from pcapeda.model import time_text
     from pcapeda.view import SERVICES, open_console, plural, show_summary, show_table, usd
 
     console = open_console(sys.stdout)
     show_summary(report, console, delivered="counted", costs_money=False)
     if report.first_ns is not None and report.last_ns is not None:
         seconds = (report.last_ns - report.first_ns) / 1e9
-        console.print(f"time       {iso_time(report.first_ns)} to {iso_time(report.last_ns)} ({seconds:,.3f} s)")
+        console.print(f"time       {time_text(report.first_ns)} to {time_text(report.last_ns)} ({seconds:,.3f} s)")
     if survey.smallest is not None and survey.largest is not None:
         mean = survey.payload_bytes / max(report.sent, 1)
         extent = f"{survey.smallest:,} to {survey.largest:,}, on average {mean:,.0f}"

@@ -102,6 +102,17 @@ EndpointUrlOption = Annotated[
     str | None,
     typer.Option("--endpoint-url", metavar="URL", help="Another EventBridge endpoint.", rich_help_panel=AWS),
 ]
+MaxRequestBytesOption = Annotated[
+    int,
+    typer.Option(
+        "--max-request-bytes",
+        metavar="N",
+        min=1000,
+        max=1_000_000,
+        help="Most bytes of entries in one request; emulators may take only 262144.",
+        rich_help_panel=AWS,
+    ),
+]
 MaxRateOption = Annotated[
     float | None,
     typer.Option(

@@ -116,7 +116,7 @@ def make_job(given: Mapping[str, Any], **own: Any) -> "Job":
             json_payload=given["json_payload"],
             time=given["time"].value,
         ),
-        bus=Bus(given["bus"], given["region"], given["profile"], given["endpoint_url"]),
+        bus=Bus(given["bus"], given["region"], given["profile"], given["endpoint_url"], given["max_request_bytes"]),
         max_rate=given["max_rate"],
         burst=given["burst"],
         max_events=given["max_events"],

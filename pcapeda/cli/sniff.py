@@ -50,6 +50,7 @@ def sniff(
     region: options.RegionOption = None,
     profile: options.ProfileOption = None,
     endpoint_url: options.EndpointUrlOption = None,
+    max_request_bytes: options.MaxRequestBytesOption = 1_000_000,
     max_rate: options.MaxRateOption = None,
     burst: options.BurstOption = None,
     max_events: options.MaxEventsOption = None,
