@@ -1,0 +1,260 @@
+"""A path or standard input becomes frames: opened, unpacked and told apart by magic, never by name."""
+
+import os
+import queue
+import stat
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from pcapeda.errors import BadCapture
+from pcapeda.model import Damage, Frame
+from pcapeda.net import pcap, pcapng
+from pcapeda.net.magic import WINDOW, looks_like
+from pcapeda.net.stream import CHUNK, Note, Stream, Trouble
+from pcapeda.net.unpack import LONGEST_START, Packing, packing_of, unpack
+
+STDIN = "-"
+TICK_S = 0.1
+"""How long nothing may come from a pipe before the reader says so with None."""
+
+PIPE_PIECE = 1 << 16
+PIPE_DEPTH = 16
+"""A pipe is read in pieces of at most 64 KiB, what a pipe holds on Linux; so many of them wait for the reader."""
+
+
+def expand(paths: Sequence[str]) -> list[str]:
+    """The captures that paths stand for: files and '-' stay as they are, a folder becomes the captures in it.
+
+    A folder is taken one level deep, its captures sorted by name; what is no capture by its first bytes is left out.
+    Raises `BadCapture` for a path that does not exist and for a folder without captures.
+    """
+    found: list[str] = []
+    for path in paths:
+        if path == STDIN or not Path(path).is_dir():
+            if path != STDIN:
+                _stat(path)
+            found.append(path)
+            continue
+        try:
+            files = sorted(entry.path for entry in os.scandir(path) if entry.is_file())
+        except OSError as error:
+            raise _unreadable(path, error) from None
+        captures = [file for file in files if _may_be_capture(file)]
+        if not captures:
+            raise BadCapture(f"{path}: a folder without captures ({len(files):,} other files in it)")
+        found += captures
+    return found
+
+
+class Capture:
+    """One capture, open for reading: iterate it for its frames.
+
+    None among the frames is a tick: for about 100 ms nothing came, which happens with pipes only. `note` is told of
+    damage, after every whole record before it. Raises `BadCapture` for what cannot be opened, at once, and while
+    iterating for what turns out to be no capture.
+    """
+
+    def __init__(self, path: str, *, note: Note) -> None:
+        self.name = path
+        self.position = 0
+        """Bytes of the file read so far, as it is on disk."""
+        self.size: int | None = None
+        """Bytes of the file on disk; None for a pipe."""
+        self._label = "standard input" if path == STDIN else path
+        self._note = note
+        self._fd: int | None = None
+        self._closed = threading.Event()
+        self._frames: Iterator[Frame | None] | None = None
+        if path == STDIN:
+            try:
+                mode = os.fstat(0)
+            except OSError as error:
+                raise _unreadable(self._label, error) from None
+            if os.isatty(0):
+                raise BadCapture("standard input is a terminal: pipe a capture into it, as in tcpdump -w - | …")
+            self._fd = 0
+        else:
+            mode = _stat(path)
+        self._regular = stat.S_ISREG(mode.st_mode)
+        if self._regular:
+            self.size = mode.st_size
+        if self._fd is None and self._regular:
+            try:
+                self._fd = os.open(path, os.O_RDONLY)
+            except OSError as error:
+                raise _unreadable(path, error) from None
+
+    @staticmethod
+    def size_of(path: str) -> int | None:
+        """Bytes of packet records to come at most, known beforehand; None for a pipe or a compressed file."""
+        if path == STDIN:
+            return None
+        try:
+            state = Path(path).stat()
+            if not stat.S_ISREG(state.st_mode):
+                return None
+            start = _start(path, LONGEST_START)
+        except OSError:
+            return None
+        return None if packing_of(start) else state.st_size
+
+    def __enter__(self) -> "Capture":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Frame | None]:
+        if self._frames is None:
+            self._frames = self._read()
+        return self._frames
+
+    def close(self) -> None:
+        """Let go of the file. A thread that waits for a pipe ends with the next bytes, or with the process."""
+        self._closed.set()
+        if self._fd:  # standard input, which is 0, is not ours to close
+            os.close(self._fd)
+        self._fd = None
+
+    def _read(self) -> Iterator[Frame | None]:
+        stream = Stream(self._file_chunks() if self._regular else self._pipe_chunks(), live=not self._regular)
+        yield from stream.want(LONGEST_START)
+        yield from read(stream, self._label, self._note)
+
+    def _file_chunks(self) -> Iterator[bytes]:
+        while self._fd is not None:
+            try:
+                chunk = os.read(self._fd, CHUNK)
+            except OSError as error:
+                raise self._stopped(error) from None
+            if not chunk:
+                return
+            self.position += len(chunk)
+            yield chunk
+
+    def _pipe_chunks(self) -> Iterator[bytes | None]:
+        """What a thread of its own reads, as soon as it is there: waiting here stays open to Ctrl-C."""
+        pieces: queue.Queue[bytes | OSError] = queue.Queue(PIPE_DEPTH)
+        threading.Thread(target=self._pump, args=(pieces,), name=f"read {self._label}", daemon=True).start()
+        while True:
+            try:
+                piece = pieces.get(timeout=TICK_S)
+            except queue.Empty:
+                yield None
+                continue
+            if isinstance(piece, OSError):
+                raise self._stopped(piece)
+            if not piece:
+                return
+            self.position += len(piece)
+            yield piece
+
+    def _pump(self, pieces: "queue.Queue[bytes | OSError]") -> None:
+        opened: int | None = None
+        try:
+            # A named pipe is opened here, not earlier: that waits until someone opens it for writing.
+            fd = self._fd
+            if fd is None:
+                fd = opened = os.open(self.name, os.O_RDONLY)
+            piece: bytes | OSError = os.read(fd, PIPE_PIECE)
+            while piece and self._hand_over(pieces, piece):
+                piece = os.read(fd, PIPE_PIECE)
+        except OSError as error:
+            piece = error
+        finally:
+            if opened is not None:
+                os.close(opened)
+        self._hand_over(pieces, piece)
+
+    def _hand_over(self, pieces: "queue.Queue[bytes | OSError]", piece: bytes | OSError) -> bool:
+        """Wait for room in the queue, unless the capture is closed. Returns whether it was handed over."""
+        while not self._closed.is_set():
+            try:
+                pieces.put(piece, timeout=TICK_S)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def _stopped(self, error: OSError) -> Exception:
+        """Reading failed: in the middle that is damage, at the start there is no capture."""
+        if self.position == 0:
+            return _unreadable(self._label, error)
+        return Trouble(f"the file could not be read further ({error.strerror})")
+
+
+def read(stream: Stream, name: str, note: Note) -> Iterator[Frame | None]:
+    """The frames of a stream of which the first bytes have arrived, whatever its format; None on each tick.
+
+    Raises `BadCapture` for what is no capture.
+    """
+    start = stream.window[stream.at : stream.at + WINDOW]
+    if not start:
+        raise BadCapture(f"{name}: {stream.trouble or 'an empty file'}")
+    packing = packing_of(start)
+    if packing is not None:
+        stream = Stream(unpack(packing, stream.rest(), name), live=stream.live)
+        yield from stream.want(LONGEST_START)
+        start = stream.window[stream.at : stream.at + WINDOW]
+        if not start:
+            raise BadCapture(f"{name}: no capture: {stream.trouble or f'an empty {packing.name} stream'}")
+        note = _counted_after(packing, note)
+    if start[:4] in pcap.MAGICS:
+        yield from pcap.read(stream, name, note)
+    elif start[:4] == pcapng.MAGIC:
+        yield from pcapng.read(stream, name, note)
+    else:
+        within = f", compressed with {packing.name}" if packing is not None else ""
+        if len(start) < 4:
+            raise BadCapture(f"{name}: no capture: only {len(start)} bytes{within}")
+        raise BadCapture(f"{name}: no capture: it looks like {looks_like(start)}{within}")
+
+
+def _counted_after(packing: Packing, note: Note) -> Note:
+    """Tells of damage with the word that its offset is not one of the file on disk."""
+
+    def counted(damage: Damage) -> None:
+        note(damage._replace(what=f"{damage.what} (counted after unpacking {packing.name})"))
+
+    return counted
+
+
+def _stat(path: str) -> os.stat_result:
+    try:
+        return Path(path).stat()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: str, error: OSError) -> BadCapture:
+    if isinstance(error, FileNotFoundError):
+        return BadCapture(f"{path}: no such file")
+    if isinstance(error, PermissionError):
+        return BadCapture(f"{path}: permission denied")
+    if isinstance(error, IsADirectoryError):
+        return BadCapture(f"{path}: a folder, not a capture")
+    return BadCapture(f"{path}: cannot be read ({error.strerror or error})")
+
+
+def _start(path: str, size: int) -> bytes:
+    """The first bytes of a file. Raises OSError."""
+    with Path(path).open("rb", buffering=0) as file:
+        return file.read(size) or b""
+
+
+def _may_be_capture(path: str) -> bool:
+    """Whether the first bytes are those of a capture, packed or not. True where that cannot be told: reading will."""
+    try:
+        start = _start(path, PIPE_PIECE)
+        packing = packing_of(start)
+        if packing is not None:
+            start = next(unpack(packing, iter([start]), path), None) or b""
+    except (OSError, BadCapture):
+        return True
+    except Trouble:
+        return False
+    return start[:4] in pcap.MAGICS or start[:4] == pcapng.MAGIC
