@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from threading import Event
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pcapeda.delivery import Delivery
 from pcapeda.errors import BadCapture, BadConfig, BadFilter, PcapedaError
@@ -20,10 +20,12 @@ from pcapeda.model import Damage, Datagram, Entry, Frame, Report, Sink, Why
 from pcapeda.net.extract import Extractor
 from pcapeda.net.files import Capture, expand
 from pcapeda.net.filter import Filter
-from pcapeda.net.live import LiveSource
-from pcapeda.net.write import CaptureWriter
 from pcapeda.pace import Pace, TokenBucket
 from pcapeda.sinks.eventbridge import EventBridgeSink
+
+if TYPE_CHECKING:
+    from pcapeda.net.live import LiveSource
+    from pcapeda.net.write import CaptureWriter
 
 MIB = 1 << 20
 SECOND_NS = 1_000_000_000
@@ -362,6 +364,9 @@ def _filtered(frames: Iterable[Frame | None], chosen: Filter, reading: Report) -
 
 
 def _sniff(corridor: Corridor, chosen: Filter | None) -> None:
+    from pcapeda.net.live import LiveSource
+    from pcapeda.net.write import CaptureWriter
+
     job, report, watcher = corridor.job, corridor.report, corridor.watcher
     reading = Report()
     extractor = Extractor(reading, decapsulate=job.decapsulate)
@@ -391,7 +396,7 @@ def _sniff(corridor: Corridor, chosen: Filter | None) -> None:
             report.merge(reading)
 
 
-def _until(source: LiveSource, corridor: Corridor) -> Iterator[Frame | None]:
+def _until(source: "LiveSource", corridor: Corridor) -> Iterator[Frame | None]:
     """The live source up to a stop or the end of `duration`; what had been received by then still comes."""
     duration = corridor.job.duration_s
     end_ns = None if duration is None else corridor.clock() + int(duration * SECOND_NS)
@@ -403,7 +408,7 @@ def _until(source: LiveSource, corridor: Corridor) -> Iterator[Frame | None]:
         yield frame
 
 
-def _tee(frames: Iterable[Frame | None], writer: CaptureWriter, clock: Callable[[], int]) -> Iterator[Frame | None]:
+def _tee(frames: Iterable[Frame | None], writer: "CaptureWriter", clock: Callable[[], int]) -> Iterator[Frame | None]:
     """Pass every frame on and keep it in a capture file, which is readable at any time but for the last second."""
     flush_at = 0
     for frame in frames:

@@ -77,8 +77,8 @@ def printable(payload: bytes) -> str | None:
         text = payload.rstrip(b"\0\r\n").decode()
     except UnicodeDecodeError:
         return None
-    plain = text.replace("\r\n", "\n").replace("\n", "").replace("\t", "")
-    return text.replace("\r\n", "\n") if text and plain.isprintable() else None
+    text = text.replace("\r\n", "\n").replace("\ufeff", "")  # RFC 5424 puts a byte order mark before UTF-8 text
+    return text if text and text.replace("\n", "").replace("\t", "").isprintable() else None
 
 
 def hex_rows(payload: bytes, width: int) -> list[str]:
