@@ -299,16 +299,30 @@ def show_summary(report: Report, console: "Console", *, delivered: str, costs_mo
         if report.reassembled_skips:
             lines.append(("", "reassembled, but no datagram: " + _reasons(report.reassembled_skips), ""))
     refused, unselected = sum(report.refused.values()), sum(report.unselected.values())
-    events = f"{report.datagrams + report.reassembled:,} = {report.sent:,} {delivered}"
+    dead = sum(report.dead.values())
+    events = f"{report.datagrams + report.reassembled:,}"
+    if report.inherited:
+        events += f" + {report.inherited:,} from the spool"
+    events += f" = {report.sent:,} {delivered}"
     if report.spooled:
         events += f" + {report.spooled:,} spooled"
+    if dead:
+        events += f" + {dead:,} dead letters"
     events += f" + {refused:,} refused"
     if unselected:
         events += f" + {unselected:,} not selected"
-    lines.append(("events", events, "red" if refused else "green"))
+    lines.append(("events", events, "red" if refused or dead else "yellow" if report.spooled else "green"))
     for reason, count in report.refused.most_common():
         words = report.messages.get(reason, "")
         lines.append(("refused", f"{count:,} {reason}" + (f": {words}" if words else ""), "red"))
+    for code, count in report.dead.most_common():
+        words = report.messages.get(code, "")
+        lines.append(("dead", f"{count:,} {code}" + (f": {words}" if words else ""), "red"))
+    if report.retried or report.maybe_twice:
+        tries = f"{report.retried:,} times an event was tried again"
+        if report.maybe_twice:
+            tries += f"; {report.maybe_twice:,} times an answer was lost: so many may be delivered twice"
+        lines.append(("retried", tries, ""))
     if report.unselected:
         lines.append(("left out", _counts(report.unselected), ""))
     drops = report.kernel_drops + report.queue_drops

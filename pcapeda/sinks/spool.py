@@ -327,14 +327,16 @@ class Spool:
                 self._drop_oldest()
             taken = len(records)
         else:
-            chosen, taken, room = [], 0, room - self.size
-            for record, large in zip(records, oversize, strict=True):
-                if len(record) <= room:
-                    chosen.append(record)
-                    room -= len(record)
-                elif self.when_full == "block" and not large:
+            chosen, room = [], room - self.size
+            taken = len(records)
+            for number, (record, large) in enumerate(zip(records, oversize, strict=True)):
+                if large:
+                    continue
+                if len(record) > room:
+                    taken = number if self.when_full == "block" else taken
                     break
-                taken += 1
+                chosen.append(record)
+                room -= len(record)
         if chosen:
             self._write(b"".join(chosen), len(chosen))
         return Put(taken, taken - len(chosen))
