@@ -11,7 +11,7 @@ import struct
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from os import close, pipe, write
+from os import close, fsencode, pipe, write
 from types import ModuleType
 from typing import Any, Final
 
@@ -92,7 +92,7 @@ class Filter:
         handle = None
         if interface is not None and linktype != COOKED:
             words = ctypes.create_string_buffer(256)
-            handle = libpcap.pcap_open_live(interface.encode(), snaplen, 0, 100, words)
+            handle = libpcap.pcap_open_live(fsencode(interface), snaplen, 0, 100, words)
             if not handle:
                 raise BadFilter(f"filter {self.expression!r}: libpcap cannot open {interface}: {_line(words.value)}")
             if libpcap.pcap_datalink(handle) != dlt:
