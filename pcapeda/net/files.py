@@ -44,7 +44,8 @@ def expand(paths: Sequence[str]) -> list[str]:
             raise _unreadable(path, error) from None
         captures = [file for file in files if _may_be_capture(file)]
         if not captures:
-            raise BadCapture(f"{path}: a folder without captures ({len(files):,} other files in it)")
+            others = f"{len(files):,} other file{'' if len(files) == 1 else 's'} in it"
+            raise BadCapture(f"{path}: a folder without captures ({others})")
         found += captures
     return found
 

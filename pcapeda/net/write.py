@@ -40,7 +40,10 @@ class CaptureWriter:
         except OSError as error:
             raise BadConfig(f"{path}: cannot be written ({error.strerror})") from None
         self._begin_section()
-        self.flush()
+        try:
+            self.flush()
+        except CannotWrite as error:
+            raise BadConfig(str(error)) from None
 
     def __enter__(self) -> "CaptureWriter":
         return self
