@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from queue import SimpleQueue
 from typing import NamedTuple
@@ -72,7 +72,8 @@ class Delivery:
     more. Not `live` and without a spool, an endpoint that is dead for more than a minute counts as down.
 
     `stopping` tells that the person wants an end: waiting inside `add` ends. `note` is told, once each, what a person
-    should read at once; `settled` each entry that needs no further care: sent, spooled or a dead letter.
+    should read at once; `settled` the entries that need no further care (sent, spooled or dead letters) as soon as
+    that is so, `refused` those that were given up.
 
     `clock` gives monotonic nanoseconds, `sleep` takes seconds and may return early, `jitter` gives numbers in [0, 1).
     """
@@ -90,7 +91,8 @@ class Delivery:
         jitter: Callable[[], float] = random.random,
         stopping: Callable[[], bool] = lambda: False,
         note: Callable[[str], None] = lambda sentence: None,
-        settled: Callable[[Entry], None] = lambda entry: None,
+        settled: Callable[[list[Entry]], None] = lambda entries: None,
+        refused: Callable[[Sequence[Entry]], None] = lambda entries: None,
     ) -> None:
         self.down: SinkDown | None = None
         self._sink = sink
@@ -105,6 +107,7 @@ class Delivery:
         self._stopping = stopping
         self._note = note
         self._settled = settled
+        self._refused = refused
         self._batcher = Batcher(sink.limits)
         # A sink that takes one call at a time is called right here: order is kept and nothing is handed around.
         self._senders = Senders(sink.send, sink.concurrency) if sink.concurrency > 1 else None
@@ -263,11 +266,11 @@ class Delivery:
         report.requests += 1
         report.sent += outcome.sent
         failed = {id(one.entry): one for one in outcome.failed}
-        for entry in one.batch.entries:
-            if id(entry) not in failed:
-                report.bytes_sent += entry.size
-                report.chunks += quotas.chunks(entry.size)
-                self._settled(entry)
+        taken = [entry for entry in one.batch.entries if id(entry) not in failed] if failed else list(one.batch.entries)
+        for entry in taken:
+            report.bytes_sent += entry.size
+            report.chunks += quotas.chunks(entry.size)
+        self._settled(taken)
         if one.kept:
             self._draining -= 1
             self._leave([kept for kept in one.kept if id(kept.entry) not in failed])
@@ -362,16 +365,18 @@ class Delivery:
                 self._flush_spool()
         else:
             self._report.refused[code] += len(one.batch.entries)
+            self._refused(one.batch.entries)
 
     def _bury(self, failed: Failed, kept: Kept | None = None) -> None:
         """An entry that can never succeed."""
         self._report.remember(failed.code, failed.message)
         if self._spool is None:
             self._report.refused[failed.code] += 1
+            self._refused((failed.entry,))
             return
         if kept is not None:
             # From the spool to its dead letters: there first, then gone here.
-            if self._put_dead([failed]):
+            if not self._spool.letters and self._put_dead([failed]):
                 self._leave([kept])
             else:
                 self._rest(1)
@@ -432,14 +437,16 @@ class Delivery:
             if put.dropped:
                 report.refused[NO_ROOM] += put.dropped
             dropped_first = self._spool.when_full == "drop-oldest"
-            for entry in entries[put.dropped : put.taken] if dropped_first else entries[:kept]:
-                self._settled(entry)
+            safe = entries[put.dropped : put.taken] if dropped_first else entries[:kept]
+            self._settled(safe)
+            self._refused(entries[: put.dropped] if dropped_first else entries[kept : put.taken])
             left, reason = entries[put.taken :], NO_ROOM
         self._count_what_left()
         if not left:
             return
         if self._ending or (reason == NO_DISK and self._spool.when_full != "block"):
             report.refused[reason] += len(left)
+            self._refused(left)
             return
         # Full, and it may block: it stays in memory until something was drained; meanwhile reading stops.
         self._say(f"spool {self._spool.folder} is full: waiting until there is room")
@@ -455,6 +462,7 @@ class Delivery:
         failures, self._to_dead = self._to_dead, []
         for failed in failures[self._put_dead(failures) :]:
             self._report.refused[failed.code] += 1
+            self._refused((failed.entry,))
 
     def _put_dead(self, failures: list[Failed]) -> int:
         """Keep dead letters; gives how many there was room for, from the first on."""
@@ -467,7 +475,7 @@ class Delivery:
         number = put.taken - put.dropped
         for failed in failures[:number]:
             self._report.dead[failed.code] += 1
-            self._settled(failed.entry)
+        self._settled([failed.entry for failed in failures[:number]])
         return number
 
     def _leave(self, kept: list[Kept]) -> None:

@@ -249,6 +249,21 @@ class Talk:
             told += f" · {drops:,} dropped"
         self._progress.update(self._task, completed=position, total=size, told=told)
 
+    def drained(self, report: Report) -> None:
+        """Move the progress line of a spool that is delivered."""
+        if not self._wanted or time.monotonic() - self._started < 1:
+            return
+        if self._progress is None:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+            columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("{task.fields[told]}"))
+            self._progress = Progress(*columns, console=self._console, transient=True)
+            self._task = self._progress.add_task("", total=report.inherited, told="")
+            self._progress.start()
+        assert self._task is not None
+        gone = report.inherited - report.spooled
+        self._progress.update(self._task, completed=gone, told=f"events · {usd(quotas.cost_usd(report.chunks))}")
+
     def _start(self, size: int | None) -> None:
         from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
 
@@ -287,7 +302,8 @@ def show_summary(report: Report, console: "Console", *, delivered: str, costs_mo
     skipped = sum(report.skips.values())
     read = f"{plural(report.frames, 'frame')} = {plural(report.datagrams, 'datagram')}"
     read += f" + {plural(report.fragments, 'fragment')} + {skipped:,} skipped"
-    lines.append(("read", read, ""))
+    if report.frames or not report.inherited:
+        lines.append(("read", read, ""))
     if report.skips:
         lines.append(("skipped", _reasons(report.skips), ""))
     if report.fragments:

@@ -218,7 +218,7 @@ class Rig:
             jitter=lambda: 0.5,
             stopping=lambda: self.stopped,
             note=self.notes.append,
-            settled=lambda entry: self.settled.append(entry.id),
+            settled=lambda entries: self.settled.extend(entry.id for entry in entries),
         )
 
     def add(self, numbers: Iterable[int]) -> None:

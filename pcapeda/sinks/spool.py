@@ -229,16 +229,25 @@ class Spool:
     says what gives way: nothing (`put` takes no more), the oldest segment, or the new entries. `len` is the number of
     entries that wait, those under way included. `damages` says what could not be read, `unreadable` and `pushed_out`
     count the entries that left it undelivered since it was opened: not understood, or dropped as the oldest. `dead` is
-    the spool, in a folder of its own, of entries that can never succeed. Not safe for several threads.
+    the spool, in a folder of its own, of entries that can never succeed; `letters` tells that this is one. Not safe for
+    several threads.
 
     Raises `BadConfig` when the folder cannot be used or another process has it, `SpoolFailed` when the disk does not
     take what should be kept.
     """
 
-    def __init__(self, folder: str | Path, *, max_bytes: int = 1 << 30, when_full: WhenFull = "block") -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        max_bytes: int = 1 << 30,
+        when_full: WhenFull = "block",
+        letters: bool = False,
+    ) -> None:
         self.folder = Path(folder)
         self.max_bytes = max_bytes
         self.when_full = when_full
+        self.letters = letters
         self.damages: list[str] = []
         self.pushed_out = 0
         self.unreadable = 0
@@ -302,7 +311,7 @@ class Spool:
     def dead(self) -> "Spool":
         """Where dead letters go; the folder is made when it is first asked for."""
         if self._dead is None:
-            self._dead = Spool(self.folder / "dead", max_bytes=self.max_bytes, when_full="drop-newest")
+            self._dead = Spool(self.folder / "dead", max_bytes=self.max_bytes, when_full="drop-newest", letters=True)
         return self._dead
 
     def put(self, entries: Sequence[Entry]) -> Put:
