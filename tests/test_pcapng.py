@@ -77,11 +77,22 @@ def test_a_packet_by_hand() -> None:
 
 
 @settings(deadline=None)
-@given(st.integers(0, 2**64 - 1), st.integers(0, 255), st.integers(-(2**63), 2**63 - 1), st.sampled_from("<>"))
-def test_times_are_exact_in_every_unit(ticks: int, resolution: int, offset: int, order: str) -> None:
+@given(
+    st.integers(0, 2**64 - 1),
+    st.integers(0, 255),
+    st.integers(-(2**63), 2**63 - 1),
+    st.sampled_from("<>"),
+    st.booleans(),
+)
+def test_times_are_exact_in_every_unit(ticks: int, resolution: int, offset: int, order: str, obsolete: bool) -> None:
     """Any resolution, power of ten or two, and any offset: whole nanoseconds, rounded down, not one off."""
     options = ((9, bytes([resolution])), (14, struct.pack(f"{order}q", offset)))
-    frames, _ = read_bytes(section(order) + interface(*options, order=order) + packet(b"", ticks=ticks, order=order))
+    if obsolete:
+        head = struct.pack(f"{order}HHIIII", 0, 0, ticks >> 32, ticks & 0xFFFF_FFFF, 0, 0)
+        one = block(2, head, order=order)
+    else:
+        one = packet(b"", ticks=ticks, order=order)
+    frames, _ = read_bytes(section(order) + interface(*options, order=order) + one)
     unit = Fraction(1, 2 ** (resolution & 0x7F)) if resolution & 0x80 else Fraction(1, 10**resolution)
     assert frames[0].time_ns == (ticks * unit + offset) * 10**9 // 1
 
@@ -124,6 +135,7 @@ PASSED = {
     "obsolete, out of range": (block(2, struct.pack("<HHIIII", 9, 0, 0, 0, 0, 0)), "packet block of interface 9"),
     "simple, too short": (block(3, struct.pack("<I", 40) + b"bad"), "claims 40 packet bytes, but holds 4"),
     "two lengths": (packet(b"bad", last=99), "tells two lengths: 36 in front, 99 behind"),
+    "simple, too long": (block(3, struct.pack("<I", 1) + b"bad and more"), "of 1 packet bytes, by its length"),
     "unknown, two lengths": (block(77, b"bad", last=99), "block of type 0x0000004d tells two lengths"),
     "short description": (block(1, b"bad!"), "an interface description of 16 bytes"),
 }
@@ -184,11 +196,17 @@ def test_damaged_options_make_times_unknown_not_wrong(option: tuple[int, bytes])
     assert f"option {option[0]} of interface 0 is damaged" in damage.what
 
 
-def test_a_packet_of_an_unreadable_interface_is_damage() -> None:
-    """The numbers of the interfaces after an unreadable one stay right."""
-    content = section() + block(1, b"bad!") + interface((2, b"second")) + packet(b"lost") + packet(b"good", on=1)
+@pytest.mark.parametrize(
+    "lost",
+    [block(1, b"bad!"), block(1, struct.pack("<HHI", 1, 0, 0), last=99), block(1, bytes(17 << 20))],
+    ids=["too short", "two lengths", "too large"],
+)
+def test_a_packet_of_an_unreadable_interface_is_damage(lost: bytes) -> None:
+    """The numbers of the interfaces after a lost one stay right: no packet gets another one's link type."""
+    content = section() + lost + interface((2, b"second")) + packet(b"lost") + packet(b"good", on=1)
     frames, damages = read_bytes(content)
     assert [(frame.interface, frame.data) for frame in frames] == [("second", b"good")]
+    assert damages[0].offset == len(section())
     assert "whose description is damaged" in damages[1].what
 
 
