@@ -221,17 +221,27 @@ def test_the_flow_starts_wide_halves_once_for_one_piece_of_news_and_recovers() -
     """Eight throttled answers at once halve the window once; deliveries widen it again, and lift the rate."""
     flow, now = Flow(8), START
     assert (flow.window, flow.rate) == (8, None)
-    for _ in range(100):
-        now += SECOND_NS // 100
-        flow.delivered(10, now)
     for _ in range(8):
         flow.throttled(10, 0, now)
-    assert flow.window == 4
-    assert flow.rate == pytest.approx(500, rel=0.1)
-    now += SECOND_NS
-    flow.throttled(10, 0, now)
-    assert flow.window == 2
-    for _ in range(40 * 100):
+    assert (flow.window, flow.rate) == (4, Flow.LEAST_RATE)
+    for _ in range(100 * 100):
         now += SECOND_NS // 100
         flow.delivered(10, now)
     assert (flow.window, flow.rate) == (8, None)
+    for _ in range(4):
+        flow.throttled(10, 0, now)
+        now += SECOND_NS // 4
+    assert flow.window <= 2
+    assert flow.rate is not None
+    assert flow.rate < 500
+
+
+def test_a_small_share_throttled_slows_down_a_little() -> None:
+    """A bus that throttles one entry in ten whatever the rate is still used well."""
+    flow, now, delivered = Flow(8), START, 0
+    while now < START + 60 * SECOND_NS:
+        now += max(flow.wait(now), 5_000_000)
+        flow.sending(10, now)
+        flow.throttled(1, 9, now)
+        delivered += 9
+    assert delivered > 60 * 300
