@@ -166,6 +166,8 @@ class Entry(NamedTuple):
     size: int
     id: str
     datagram: Datagram | None = None
+    rules: tuple[str, ...] = ()
+    """Names of the rules that the event matches, where rules were asked."""
 
     @property
     def event_id(self) -> str:

@@ -24,6 +24,9 @@ from pcapeda.net.extract import Extractor
 from pcapeda.net.files import Capture, expand
 from pcapeda.net.filter import Filter
 from pcapeda.pace import Pace, TokenBucket
+from pcapeda.rules.load import load
+from pcapeda.rules.rule import DEFAULT_BUS
+from pcapeda.rules.ruleset import RuleSet
 from pcapeda.sinks.eventbridge import UNREACHABLE, EventBridgeSink
 from pcapeda.sinks.spool import Spool, WhenFull
 
@@ -115,6 +118,11 @@ class Job:
     decapsulate: bool = False
     fragment_age_s: float = 30.0
     fragment_mib: int = 64
+    rules: tuple[str, ...] = ()
+    """Where rules are: each event is told which of them it matches."""
+    parameters: tuple[tuple[str, str], ...] = ()
+    """Names and values of the parameters of templates among the rules."""
+    only_matching: bool = False
     # event
     shape: Shape = field(default_factory=Shape)
     bus: Bus = field(default_factory=Bus)
@@ -161,6 +169,8 @@ class Job:
         for option, value in limits:
             if value is not None and not 0 <= value < float("inf"):
                 raise BadConfig(f"{option} must be a number from 0 on, not {value:g}")
+        if self.only_matching and not self.rules:
+            raise BadConfig("--only-matching needs rules to match: give --rules PATH")
         if self.max_sleep_s is not None and self.speed is None:
             raise BadConfig("--maxsleep cuts the captured silences that --speed keeps: give --speed too")
         if self.spool is None and (self.spool_max_mib is not None or self.when_full is not None):
@@ -222,6 +232,7 @@ class Corridor:
     sleep: Callable[[float], object]
     ignore: Callable[[Datagram], bool]
     checkpoint: Checkpoint | None = None
+    rules: RuleSet | None = None
     left: int | None = None
     """Datagrams still to come before `count` is reached (None: no count)."""
     finished: bool = False
@@ -278,6 +289,14 @@ def run(
         if live and corridor.ignore(datagram):
             report.unselected["own traffic"] += 1
             continue
+        entry = None
+        if corridor.rules is not None:
+            entry = shape.entry(datagram)
+            matched = corridor.rules.match(entry.envelope())
+            if not matched and corridor.job.only_matching:
+                report.unselected["no rule"] += 1
+                continue
+            entry = entry._replace(rules=tuple(rule.name for rule in matched))
         ordinal += 1
         if checkpoint is not None and place is not None and checkpoint.has(place, ordinal):
             report.unselected["delivered before"] += 1
@@ -291,7 +310,7 @@ def run(
         if wait_ns:
             report.refused["rate limit" if live else "interrupted"] += 1
             continue
-        entry = shape.entry(datagram)
+        entry = entry or shape.entry(datagram)
         spent = limits.afford(entry)
         if spent is not None:
             report.refused["budget"] += 1
@@ -330,6 +349,7 @@ def execute(
     chosen = Filter(job.filter) if job.filter else None
     if chosen is not None:
         chosen.check()
+    rules = _rules(job, watcher)
     captures = expand(job.captures)
     with ExitStack() as stack:
         if sink is None:
@@ -360,7 +380,7 @@ def execute(
         limits = Limits(job, costs_money=sink.costs_money)
         ignore = names_in_dns(getattr(sink, "hosts", ()))
         corridor = Corridor(
-            job, delivery, limits, report, watcher, stop, clock, sleep, ignore, checkpoint, left=job.count
+            job, delivery, limits, report, watcher, stop, clock, sleep, ignore, checkpoint, rules, left=job.count
         )
         try:
             if job.interfaces:
@@ -433,6 +453,23 @@ def _replay_one(corridor: Corridor, path: str, chosen: Filter | None, pace: Pace
     finally:
         extractor.finish()
         report.merge(reading)
+
+
+def _rules(job: Job, watcher: Watcher) -> RuleSet | None:
+    """The rules of a job, together. A rule that cannot be known offline is told; it selects nothing."""
+    if not job.rules:
+        return None
+    loaded = load(job.rules, parameters=dict(job.parameters), region=job.bus.region, profile=job.bus.profile)
+    for problem in loaded.problems:
+        watcher.note(str(problem))
+    rules = RuleSet(loaded.rules, job.bus.name or DEFAULT_BUS)
+    if not any(not rule.silent(job.bus.name or DEFAULT_BUS) for rule in loaded.rules) and job.only_matching:
+        raise BadConfig(
+            f"none of the {len(loaded.rules)} rules selects events of bus {job.bus.name or DEFAULT_BUS}: "
+            "--only-matching would deliver nothing",
+            hint="pcapeda rules list shows why",
+        )
+    return rules
 
 
 def _extractor(job: Job, reading: Report) -> Extractor:
@@ -516,7 +553,8 @@ def _tee(frames: Iterable[Frame | None], writer: "CaptureWriter", clock: Callabl
 def _asked_of(job: Job) -> str:
     """What else than its content decides what is sent of a capture, and where to."""
     bus = replace(job.bus, max_request_bytes=0)
-    return repr((job.filter, sorted(job.ports), job.decapsulate, job.shape, bus))
+    rules = (job.rules, job.parameters) if job.only_matching else ()
+    return repr((job.filter, sorted(job.ports), job.decapsulate, job.shape, bus, rules))
 
 
 def _open_spool(job: Job, watcher: Watcher, report: Report) -> Spool:
