@@ -269,7 +269,7 @@ def run(
         pace.anchor()
     beat = clock()
     checkpoint = corridor.checkpoint
-    ordinal = -1  # among the datagrams selected, so that those of one batch stand in a row
+    ordinal = -1  # among what filter and ports select: limits and rules may change from run to run
     for frame in source:
         now = clock()
         if frame is None or now >= beat:
@@ -289,6 +289,10 @@ def run(
         if live and corridor.ignore(datagram):
             report.unselected["own traffic"] += 1
             continue
+        ordinal += 1
+        if checkpoint is not None and place is not None and checkpoint.has(place, ordinal):
+            report.unselected["delivered before"] += 1
+            continue
         entry = None
         if corridor.rules is not None:
             entry = shape.entry(datagram)
@@ -297,10 +301,6 @@ def run(
                 report.unselected["no rule"] += 1
                 continue
             entry = entry._replace(rules=tuple(rule.name for rule in matched))
-        ordinal += 1
-        if checkpoint is not None and place is not None and checkpoint.has(place, ordinal):
-            report.unselected["delivered before"] += 1
-            continue
         if pace is not None:
             corridor.wait_until(pace.deadline(datagram.time_ns, clock()))
         wait_ns = limits.admit(clock())
@@ -553,8 +553,8 @@ def _tee(frames: Iterable[Frame | None], writer: "CaptureWriter", clock: Callabl
 def _asked_of(job: Job) -> str:
     """What else than its content decides what is sent of a capture, and where to."""
     bus = replace(job.bus, max_request_bytes=0)
-    rules = (job.rules, job.parameters) if job.only_matching else ()
-    return repr((job.filter, sorted(job.ports), job.decapsulate, job.shape, bus, rules))
+    reassembly = (job.fragment_age_s, job.fragment_mib)
+    return repr((job.filter, sorted(job.ports), job.decapsulate, reassembly, job.shape, bus))
 
 
 def _open_spool(job: Job, watcher: Watcher, report: Report) -> Spool:
@@ -625,6 +625,7 @@ def resend(
         raise BadConfig(f"{folder}: {what}")
     with ExitStack() as stack:
         spool = stack.enter_context(Spool(place, letters=dead))
+        watcher.say(f"to {bus.words()}")
         _tell_of(spool, watcher, report)
         if sink is None:
             sink = event_bus(bus)
