@@ -506,7 +506,9 @@ def _sniff(corridor: Corridor, chosen: Filter | None) -> None:
         watcher.say(f"listening on {', '.join(job.interfaces)} with a buffer of {source.granted_buffer // MIB} MiB")
         frames: Iterable[Frame | None] = _until(source, corridor)
         if job.write is not None:
-            frames = _tee(frames, stack.enter_context(CaptureWriter(job.write)), corridor.clock)
+            writer = CaptureWriter(job.write)
+            stack.callback(_close, writer, corridor)
+            frames = _tee(frames, writer, corridor.clock)
 
         def on_tick() -> None:
             reading.kernel_drops = source.kernel_drops()
@@ -646,6 +648,15 @@ def resend(
         report.interrupted = stop.is_set()
         report.ended_by = delivery.down
     return report
+
+
+def _close(writer: "CaptureWriter", corridor: Corridor) -> None:
+    """End `--write`. A disk that is full shows at the latest now: it is said, and the summary is not lost for it."""
+    try:
+        writer.close()
+    except PcapedaError as error:
+        corridor.report.failures.append(str(error))
+        corridor.watcher.note(str(error))
 
 
 def _grace(stop: Event, clock: Callable[[], int], grace_s: float) -> Callable[[], bool]:

@@ -208,7 +208,7 @@ class TestFrames:
                     sender.sendto(payload, ("127.0.0.1", port))
 
         for name in ("lo", "any"):
-            for size in (live.BUFFER_BYTES, 1):
+            for size in (live.BUFFER_BYTES, live.MIB):
                 found = capture(name, send, 3, filter=f"udp dst port {port}", buffer_bytes=size)
                 assert [one.payload for one in datagrams(found)] == [b"one", bytes(65_507), b"two"]
                 assert {frame.interface for frame in found} == {"lo"}
