@@ -62,7 +62,7 @@ class Delivery:
     def add(self, entry: Entry) -> None:
         """Take one entry; may send a batch and, when too much is under way, wait."""
         if not self._batcher.fits(entry):
-            self._report.refused["oversize"] += 1
+            self._count_refused(entry, "oversize")
             return
         now = self._clock()
         batch = self._batcher.add(entry, now)
@@ -140,10 +140,11 @@ class Delivery:
     def _settle(self, batch: Batch, attempt: int, outcome: Outcome) -> None:
         report = self._report
         report.requests += 1
-        report.sent += outcome.sent
         lost = {id(failed.entry) for failed in outcome.failed}
         for entry in batch.entries:
             if id(entry) not in lost:
+                report.sent += entry.stands_for
+                report.events += 1
                 report.bytes_sent += entry.size
                 report.chunks += quotas.chunks(entry.size)
         if outcome.failed:
@@ -156,7 +157,7 @@ class Delivery:
             if failed.again and delay is not None:
                 again.append(failed.entry)
             else:
-                self._report.refused[failed.code] += 1
+                self._count_refused(failed.entry, failed.code)
                 self._report.remember(failed.code, failed.message)
         if again and delay is not None:
             self._report.retried += len(again)
@@ -171,4 +172,12 @@ class Delivery:
         self._refuse(batch, error.code)
 
     def _refuse(self, batch: Batch, code: str) -> None:
-        self._report.refused[code] += len(batch.entries)
+        for entry in batch.entries:
+            self._count_refused(entry, code)
+
+    def _count_refused(self, entry: Entry, code: str) -> None:
+        """Count the datagrams that an event stands for; an event that stands for none is counted as itself."""
+        if entry.stands_for:
+            self._report.refused[code] += entry.stands_for
+        else:
+            self._report.events_refused += 1

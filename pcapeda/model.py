@@ -156,6 +156,7 @@ class Entry(NamedTuple):
 
     `detail` is JSON text, `time_ns` the event's time (None: the time of sending), `size` the bytes that EventBridge
     counts for it, `id` the PacketId: the same datagram of the same capture has the same one on every run.
+    `stands_for` is a number of datagrams: one, many in a summary, none in a report on the run itself.
     """
 
     source: str
@@ -166,6 +167,7 @@ class Entry(NamedTuple):
     size: int
     id: str
     datagram: Datagram | None = None
+    stands_for: int = 1
 
     @property
     def event_id(self) -> str:
@@ -296,6 +298,11 @@ class Report:
     """Reassembled IP packets that gave no datagram."""
 
     sent: int = 0
+    """Datagrams delivered; an event that stands for many counts as many."""
+    events: int = 0
+    """Events delivered."""
+    events_refused: int = 0
+    """Events not delivered that stood for no datagram: reports on the run."""
     spooled: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     """Datagrams not delivered because something went wrong, by reason or the sink's error code."""
@@ -303,6 +310,10 @@ class Report:
     """The first words that came with each code in `refused`."""
     unselected: Counter[str] = field(default_factory=Counter)
     """Datagrams not delivered because the person asked so (ports, rules, sampling), by reason."""
+    turned_away: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """The sources that limits kept back most, by reason and source: the first few, not all."""
+    turned_away_error: int = 0
+    """By how much a count in `turned_away` may be too high."""
 
     requests: int = 0
     retried: int = 0
@@ -349,7 +360,14 @@ class Report:
     @property
     def lost(self) -> bool:
         """Whether anything that was to be delivered was not, or could not be read."""
-        return bool(self.refused or self.damages or self.failures or self.kernel_drops or self.queue_drops)
+        return bool(
+            self.refused.total()
+            or self.events_refused
+            or self.damages
+            or self.failures
+            or self.kernel_drops
+            or self.queue_drops
+        )
 
     def status(self) -> ExitStatus:
         """The exit code this run stands for."""
