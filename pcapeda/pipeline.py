@@ -5,6 +5,7 @@ and shape into a `Delivery`, and closes everything again. `run` is the walk itse
 """
 
 import itertools
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -16,11 +17,12 @@ from pcapeda.delivery import Delivery
 from pcapeda.errors import BadCapture, BadConfig, BadFilter, PcapedaError
 from pcapeda.events import quotas
 from pcapeda.events.shape import Shape
-from pcapeda.model import Damage, Datagram, Entry, Frame, Report, Sink, Why
+from pcapeda.limits import Bounds, Limits, in_force
+from pcapeda.model import Damage, Datagram, Frame, Report, Sink, Why
 from pcapeda.net.extract import Extractor
 from pcapeda.net.files import Capture, expand
 from pcapeda.net.filter import Filter
-from pcapeda.pace import Pace, TokenBucket
+from pcapeda.pace import Pace
 from pcapeda.sinks.eventbridge import EventBridgeSink
 
 if TYPE_CHECKING:
@@ -37,9 +39,6 @@ SLICE_S = 0.1
 
 GRACE_NS = 10 * SECOND_NS
 """How long an interrupted run may go on trying to deliver what it has read."""
-
-SNIFF_RATE, SNIFF_BURST = 50.0, 100
-"""Events per second that `sniff` puts on a bus unless told otherwise: 4.32 USD a day at 1 USD per million."""
 
 
 class Watcher(Protocol):
@@ -77,7 +76,7 @@ class Bus:
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(Bounds):
     """One run as plain, picklable data: what to read, what to select, how events look, and the limits.
 
     Exactly one of `captures` (paths, folders, '-') and `interfaces` is given. Each field bears the name of its
@@ -94,11 +93,6 @@ class Job:
     # event
     shape: Shape = field(default_factory=Shape)
     bus: Bus = field(default_factory=Bus)
-    # safety
-    max_rate: float | None = None
-    burst: int | None = None
-    max_events: int | None = None
-    max_cost: float | None = None
     # replay's clock
     speed: float | None = None
     pps: float | None = None
@@ -120,52 +114,16 @@ class Job:
         for option, value in (("--speed", self.speed), ("--pps", self.pps)):
             if value is not None and not 0 < value < float("inf"):
                 raise BadConfig(f"{option} must be more than 0, not {value:g}")
-        limits = (
-            ("--max-rate", self.max_rate),
-            ("--max-cost", self.max_cost),
+        spans = (
             ("--maxsleep", self.max_sleep_s),
             ("--duration", self.duration_s),
         )
-        for option, value in limits:
+        for option, value in spans:
             if value is not None and not 0 <= value < float("inf"):
                 raise BadConfig(f"{option} must be a number from 0 on, not {value:g}")
         if self.max_sleep_s is not None and self.speed is None:
             raise BadConfig("--maxsleep cuts the captured silences that --speed keeps: give --speed too")
-
-
-class Limits:
-    """What may be sent: a rate, a number of events, a cost in USD. It decides; it never sleeps.
-
-    `rate` is the events per second in force (None: no limit).
-    """
-
-    def __init__(self, job: Job, *, costs_money: bool) -> None:
-        rate, burst = job.max_rate, job.burst
-        if rate is None and job.interfaces and costs_money:
-            rate, burst = SNIFF_RATE, burst or SNIFF_BURST
-        self.rate = rate or None
-        self.burst = burst or max(1, round(rate or 1))
-        self._job = job
-        self._bucket = TokenBucket(self.rate, self.burst) if self.rate is not None else None
-        self._events_left = job.max_events
-        self._chunks_left = None if job.max_cost is None else quotas.chunks_for(job.max_cost)
-
-    def admit(self, now_ns: int) -> int:
-        """Nanoseconds the next event must wait for the rate; 0, and its token is taken."""
-        return self._bucket.take(now_ns) if self._bucket is not None else 0
-
-    def afford(self, entry: Entry) -> str | None:
-        """None, and the entry is paid for; or, in words, the budget that cannot hold it."""
-        if self._events_left is not None:
-            if self._events_left < 1:
-                return f"--max-events {self._job.max_events:,}"
-            self._events_left -= 1
-        if self._chunks_left is not None:
-            chunks = quotas.chunks(entry.size)
-            if self._chunks_left < chunks:
-                return f"--max-cost {self._job.max_cost:g} USD"
-            self._chunks_left -= chunks
-        return None
+        self.check_bounds()
 
 
 @dataclass
@@ -192,6 +150,20 @@ class Corridor:
             self.delivery.tick()
             self.sleep(min(left / SECOND_NS, SLICE_S))
 
+    def wait_for_rate(self) -> bool:
+        """Wait until the overall rate admits one more event, and take its token; false when a stop came first."""
+        wait_ns = self.limits.wait(self.clock())
+        while wait_ns and not self.stop.is_set():
+            self.wait_until(self.clock() + wait_ns)
+            wait_ns = self.limits.wait(self.clock())
+        return not wait_ns
+
+    def told(self) -> Report:
+        """The report, with whom the limits turned away most as of now."""
+        self.report.turned_away = self.limits.loudest()
+        self.report.turned_away_error = self.limits.turned_away.error
+        return self.report
+
 
 def run(
     source: Iterable[Frame | None],
@@ -214,6 +186,7 @@ def run(
     if pace is not None:
         pace.anchor()
     beat = clock()
+    moment = 0  # the capture's time, by which a replay's limits per source go
     for frame in source:
         now = clock()
         if frame is None or now >= beat:
@@ -233,14 +206,20 @@ def run(
         if live and corridor.ignore(datagram):
             report.unselected["own traffic"] += 1
             continue
+        reason = limits.leave_out(datagram)
+        if reason is not None:
+            report.unselected[reason] += 1
+            continue
+        if datagram.time_ns is not None:
+            moment = datagram.time_ns
         if pace is not None:
             corridor.wait_until(pace.deadline(datagram.time_ns, clock()))
-        wait_ns = limits.admit(clock())
-        while wait_ns and not live and not stop.is_set():
-            corridor.wait_until(clock() + wait_ns)
-            wait_ns = limits.admit(clock())
-        if wait_ns:
-            report.refused["rate limit" if live else "interrupted"] += 1
+        reason = limits.admit(datagram, clock() if live else moment)
+        if reason is not None:
+            report.refused[reason] += 1
+            continue
+        if not live and not corridor.wait_for_rate():
+            report.refused["interrupted"] += 1
             continue
         entry = shape.entry(datagram)
         spent = limits.afford(entry)
@@ -288,7 +267,7 @@ def execute(
         for sentence in getattr(sink, "notes", ()):
             watcher.note(sentence)
         delivery = Delivery(sink, report, clock=clock, sleep=sleep)
-        limits = Limits(job, costs_money=sink.costs_money)
+        limits = make_limits(job, costs_money=sink.costs_money)
         ignore = names_in_dns(getattr(sink, "hosts", ()))
         corridor = Corridor(job, delivery, limits, report, watcher, stop, clock, sleep, ignore, left=job.count)
         try:
@@ -299,6 +278,7 @@ def execute(
         finally:
             report.interrupted = stop.is_set()
             delivery.finish(give_up=_grace(stop, clock))
+            corridor.told()
             report.ended_by = delivery.down
     return report
 
@@ -328,7 +308,7 @@ def _replay_one(corridor: Corridor, path: str, chosen: Filter | None, pace: Pace
         watcher.note(str(damage))
 
     def on_tick() -> None:
-        watcher.tick(report, reading, capture.position, capture.size)
+        watcher.tick(corridor.told(), reading, capture.position, capture.size)
 
     extractor = Extractor(reading, decapsulate=corridor.job.decapsulate)
     shape = replace(corridor.job.shape, file=path, loop=loop)
@@ -381,7 +361,7 @@ def _sniff(corridor: Corridor, chosen: Filter | None) -> None:
         def on_tick() -> None:
             reading.kernel_drops = source.kernel_drops()
             reading.queue_drops = source.queue_drops
-            watcher.tick(report, reading, 0, None)
+            watcher.tick(corridor.told(), reading, 0, None)
 
         try:
             run(frames, corridor, extractor=extractor, shape=job.shape, live=True, on_tick=on_tick)
@@ -485,19 +465,15 @@ def event_bus(bus: Bus) -> EventBridgeSink:
     )
 
 
+def make_limits(job: Job, *, costs_money: bool) -> Limits:
+    """The limits of a run. Live, the table of sources has a key that nobody can guess; a replay repeats itself."""
+    live = bool(job.interfaces)
+    return Limits(job, live=live, costs_money=costs_money, key=os.urandom(16) if live else b"")
+
+
 def rate_in_force(job: Job) -> str:
     """What a live run to a bus may send, what a day of that costs, and how to change it: one sentence."""
-    limits = Limits(job, costs_money=True)
-    if limits.rate is None:
-        return f"no rate limit: {quotas.PRICE_NOTE}; 10,000 events/s would cost {_a_day(10_000)}"
-    return (
-        f"at most {limits.rate:g} events/s (burst {limits.burst}), which is {_a_day(limits.rate)} at most; "
-        "--max-rate N changes it, --max-rate 0 lifts it"
-    )
-
-
-def _a_day(rate: float) -> str:
-    return f"{quotas.cost_usd(rate * 86_400):,.2f} USD a day"
+    return in_force(make_limits(job, costs_money=True))
 
 
 SMALLEST_RECORD = 16 + 20 + 8
@@ -510,13 +486,17 @@ def forecast(job: Job) -> str:
     known = [size for size in sizes if size is not None]
     endless = len(known) < len(sizes) or job.loop == 0
     events = None if endless else sum(known) // SMALLEST_RECORD * job.loop
-    for cap in (job.count, job.max_events, None if job.max_cost is None else quotas.chunks_for(job.max_cost)):
+    for cap in (
+        job.count,
+        job.max_events,
+        None if job.max_cost is None else quotas.chunks_for(job.max_cost, job.price),
+    ):
         if cap is not None:
             events = cap if events is None else min(events, cap)
     if events is None:
         return "no telling beforehand how many events this makes (a pipe, compressed, or endless): see --max-cost"
     requests = -(-events // quotas.ENTRIES_PER_REQUEST)
-    cost = quotas.cost_usd(events)
+    cost = quotas.cost_usd(events, job.price)
     if job.max_cost is not None:
         cost = min(cost, job.max_cost)
     return f"at most {events:,} events in {requests:,} full requests, {cost:,.2f} USD (judged by the size of the files)"

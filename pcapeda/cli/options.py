@@ -129,6 +129,40 @@ BurstOption = Annotated[
         "--burst", metavar="N", min=1, help="How many events --max-rate lets through at once.", rich_help_panel=SAFETY
     ),
 ]
+MaxRatePerSourceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-rate-per-source",
+        metavar="N",
+        min=0,
+        help="At most N events a second of one source address, IPv6 by /64 (0: no limit). Refuses and counts.",
+        rich_help_panel=SAFETY,
+    ),
+]
+AllowOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow", metavar="CIDR", help="Only datagrams from this network. Repeatable.", rich_help_panel=SAFETY
+    ),
+]
+DenyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--deny",
+        metavar="CIDR",
+        help="No datagrams from this network, even if allowed. Repeatable.",
+        rich_help_panel=SAFETY,
+    ),
+]
+SampleOption = Annotated[
+    str | None,
+    typer.Option(
+        "--sample",
+        metavar="1/N",
+        help="Keep one flow of N, both directions, the same ones in every run.",
+        rich_help_panel=SAFETY,
+    ),
+]
 MaxEventsOption = Annotated[
     int | None,
     typer.Option("--max-events", metavar="N", min=0, help="Stop before event N + 1.", rich_help_panel=SAFETY),
@@ -141,6 +175,12 @@ MaxCostOption = Annotated[
         min=0,
         help="Stop before the published price of what was sent exceeds this.",
         rich_help_panel=SAFETY,
+    ),
+]
+PriceOption = Annotated[
+    float,
+    typer.Option(
+        "--price", metavar="USD", min=0, help="What a million events cost in your Region.", rich_help_panel=SAFETY
     ),
 ]
 DryRunOption = Annotated[

@@ -1,6 +1,7 @@
 """What replay and sniff do alike: build the job, choose the sink, watch the run, answer with an exit code."""
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -51,7 +52,7 @@ def carry_out(job: "Job", sink: Sink, *, quiet: bool, first_words: tuple[str, ..
 
     stderr = open_console(sys.stderr)
     same_screen = not sink.costs_money and sys.stdout.isatty()
-    talk = Talk(stderr, quiet=quiet, progress=not same_screen, costs_money=sink.costs_money)
+    talk = Talk(stderr, quiet=quiet, progress=not same_screen, costs_money=sink.costs_money, price=job.price)
     with stopped_by_signals() as stop:
         try:
             for sentence in first_words:
@@ -65,7 +66,7 @@ def carry_out(job: "Job", sink: Sink, *, quiet: bool, first_words: tuple[str, ..
         complain(report.ended_by)
     if not quiet and not closed:
         word = "delivered" if sink.costs_money else "printed"
-        show_summary(report, stderr, delivered=word, costs_money=sink.costs_money)
+        show_summary(report, stderr, delivered=word, costs_money=sink.costs_money, price=job.price)
     elif report.refused and not closed:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in report.refused.most_common())
         talk.note(f"not delivered: {reasons}")
@@ -119,12 +120,29 @@ def make_job(given: Mapping[str, Any], **own: Any) -> "Job":
         bus=Bus(given["bus"], given["region"], given["profile"], given["endpoint_url"], given["max_request_bytes"]),
         max_rate=given["max_rate"],
         burst=given["burst"],
+        max_rate_per_source=given["max_rate_per_source"],
+        allow=tuple(given["allow"] or ()),
+        deny=tuple(given["deny"] or ()),
+        sample=parse_sample(given["sample"]),
         max_events=given["max_events"],
         max_cost=given["max_cost"],
+        price=given["price"],
         **own,
     )
     job.check()
     return job
+
+
+def parse_sample(text: str | None) -> int | None:
+    """The N of `1/N`. Raises `BadConfig`."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"1/([1-9][0-9]{0,8})", text, re.ASCII)
+    if match is None:
+        from pcapeda.events.quotas import shown
+
+        raise BadConfig(f"--sample {shown(text)}: not a share of flows", hint="as in --sample 1/100")
+    return int(match[1])
 
 
 def complain(error: PcapedaError) -> None:

@@ -53,8 +53,13 @@ def sniff(
     max_request_bytes: options.MaxRequestBytesOption = 1_000_000,
     max_rate: options.MaxRateOption = None,
     burst: options.BurstOption = None,
+    max_rate_per_source: options.MaxRatePerSourceOption = None,
+    allow: options.AllowOption = None,
+    deny: options.DenyOption = None,
+    sample: options.SampleOption = None,
     max_events: options.MaxEventsOption = None,
     max_cost: options.MaxCostOption = None,
+    price: options.PriceOption = 1.0,
     dry_run: options.DryRunOption = False,
     output: options.OutputOption = None,
     quiet: options.QuietOption = False,
@@ -62,7 +67,9 @@ def sniff(
 ) -> None:
     """Emit UDP datagrams as EventBridge events while they arrive on an interface.
 
-    To a bus, 50 events a second at most unless --max-rate says otherwise: a flood must not become a bill.
+    To a bus, 50 events a second at most and 10 of one source, unless --max-rate and --max-rate-per-source say
+    otherwise: a flood must not become a bill.
+
     Try it without an account:
 
         sudo pcapeda sniff -i eth0 --port 514 --dry-run
