@@ -43,6 +43,12 @@ class BadCapture(PcapedaError):
     """An input that cannot be opened or is no capture at all. (Damage *inside* a capture is a `Damage`, not this.)"""
 
 
+class CannotWrite(PcapedaError):
+    """A file that is being written cannot be written any more: the disk is full, or it went away."""
+
+    status = ExitStatus.INCOMPLETE
+
+
 class BadFilter(PcapedaError):
     """A capture filter that libpcap refuses, or no libpcap to compile it with."""
 

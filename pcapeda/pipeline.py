@@ -45,7 +45,10 @@ class Watcher(Protocol):
     """Who wants to know how a run goes: a progress bar, a log."""
 
     def note(self, sentence: str) -> None:
-        """Something a person should read now."""
+        """Something a person should read now: damage, a doubt."""
+
+    def say(self, sentence: str) -> None:
+        """Something a person may like to know."""
 
     def tick(self, report: Report, reading: Report, position: int, size: int | None) -> None:
         """Called often: the counts of the run, those of the source being read, and its bytes read of all bytes."""
@@ -55,6 +58,9 @@ class _Silent:
     """The watcher of those who only want the report."""
 
     def note(self, sentence: str) -> None:
+        pass
+
+    def say(self, sentence: str) -> None:
         pass
 
     def tick(self, report: Report, reading: Report, position: int, size: int | None) -> None:
@@ -354,6 +360,7 @@ def _sniff(corridor: Corridor, chosen: Filter | None) -> None:
         source = LiveSource(job.interfaces, filter=chosen, buffer_bytes=job.buffer_mib * MIB)
         source.open()
         stack.callback(source.close)
+        watcher.say(f"listening on {', '.join(job.interfaces)} with a buffer of {source.granted_buffer // MIB} MiB")
         frames: Iterable[Frame | None] = _until(source, corridor)
         if job.write is not None:
             frames = _tee(frames, stack.enter_context(CaptureWriter(job.write)), corridor.clock)

@@ -123,7 +123,7 @@ def test_a_terminal_gets_the_pretty_view_in_colour_unless_no_color_is_set() -> N
         (["replay", MIXED, "-n", "--speed", "0"], "--speed"),
         (["replay", MIXED, "-n", "--pps", "-1"], "--pps"),
         (["replay", MIXED, "-n", "--source", "aws.udp"], "aws."),
-        (["replay", MIXED, "-n", "--port", "70000"], "70000"),
+        (["replay", MIXED, "-n", "--port", "70000"], "--port"),
         (["replay", MIXED, "-o", "jsonl"], "--dry-run"),
         (["replay", "-", "-n", "--loop", "2"], "--loop"),
         (["replay", "README.md", "-n"], "README.md"),

@@ -1,5 +1,6 @@
 """What tshark sees in a capture: its packet records and the UDP datagrams in them. The truth for readers."""
 
+import functools
 import hashlib
 import shutil
 import subprocess
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+from tests.command import FIXTURES
 
 needs_tshark = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
 
@@ -36,26 +39,35 @@ def nanoseconds(text: str) -> int | None:
 def records(path: Path) -> list[Record]:
     """The packet records of a capture (a pcapng custom block takes a tshark number too: it is left out)."""
     fields = ("frame.time_epoch", "frame.cap_len", "frame.len", "frame.cb_pen")
-    listed = [argument for name in fields for argument in ("-e", name)]
-    done = subprocess.run(["tshark", "-n", "-r", path, "-T", "fields", *listed], capture_output=True, check=False)
-    found: list[Record] = []
-    for line in done.stdout.decode("utf-8", "replace").splitlines():
-        moment, captured, wire, custom = line.split("\t") if line else ("", "", "", "")
-        if captured and not custom:
-            found.append(Record(len(found) + 1, nanoseconds(moment), int(captured), int(wire)))
-    return found
+    if path.parent == FIXTURES:
+        listed = [[_shown(packet, name) for name in fields] for packet in _packets(path)]
+    else:
+        asked = [argument for name in fields for argument in ("-e", name)]
+        done = subprocess.run(["tshark", "-n", "-r", path, "-T", "fields", *asked], capture_output=True, check=False)
+        listed = [line.split("\t") for line in done.stdout.decode("utf-8", "replace").splitlines() if line]
+    kept = [(moment, captured, wire) for moment, captured, wire, custom in listed if captured and not custom]
+    return [
+        Record(number, nanoseconds(moment), int(captured), int(wire))
+        for number, (moment, captured, wire) in enumerate(kept, 1)
+    ]
 
 
 def datagrams(path: Path) -> list[dict[str, str]]:
     """One row for each whole UDP header that tshark dissects, with the columns of the tables in fixtures/expected."""
+    packets = [packet for packet in _packets(path) if not _shown(packet, "frame.cb_pen")]
+    return [row for number, packet in enumerate(packets, 1) for row in _in_packet(packet, number)]
+
+
+@functools.cache
+def _packets(path: Path) -> list[ET.Element]:
+    """tshark's whole dissection: kept, because tshark starts slowly. For small captures."""
     done = subprocess.run(
         ["tshark", "-n", "-o", "udp.check_checksum:TRUE", "-r", path, "-T", "pdml"], capture_output=True, check=False
     )
     text = done.stdout.decode("utf-8", "replace")
     if not text.rstrip().endswith("</pdml>"):
-        text += "</pdml>"
-    packets = [packet for packet in ET.fromstring(text).iter("packet") if not _shown(packet, "frame.cb_pen")]
-    return [row for number, packet in enumerate(packets, 1) for row in _in_packet(packet, number)]
+        text = text + "</pdml>" if "<pdml" in text else "<pdml/>"
+    return list(ET.fromstring(text).iter("packet"))
 
 
 def _shown(element: ET.Element, name: str, attribute: str = "show") -> str:

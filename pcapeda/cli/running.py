@@ -64,7 +64,8 @@ def carry_out(job: "Job", sink: Sink, *, quiet: bool, first_words: tuple[str, ..
     closed = isinstance(report.ended_by, OutputClosed)
     if report.ended_by is not None and not closed:
         complain(report.ended_by)
-    if not quiet and not closed:
+    nothing_read = report.bad_inputs > 0 and report.frames == 0
+    if not quiet and not closed and not nothing_read:
         word = "delivered" if sink.costs_money else "printed"
         show_summary(report, stderr, delivered=word, costs_money=sink.costs_money, price=job.price)
     elif report.refused and not closed:

@@ -4,7 +4,8 @@ import os
 import queue
 import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 
@@ -43,7 +44,8 @@ def expand(paths: Sequence[str]) -> list[str]:
             raise _unreadable(path, error) from None
         captures = [file for file in files if _may_be_capture(file)]
         if not captures:
-            raise BadCapture(f"{path}: a folder without captures ({len(files):,} other files in it)")
+            others = f"{len(files):,} other file{'' if len(files) == 1 else 's'} in it"
+            raise BadCapture(f"{path}: a folder without captures ({others})")
         found += captures
     return found
 
@@ -110,7 +112,8 @@ class Capture:
 
     def __iter__(self) -> Iterator[Frame | None]:
         if self._frames is None:
-            self._frames = self._read()
+            chunks = self._file_chunks() if self._regular else self._pipe_chunks()
+            self._frames = read(Stream(chunks, live=not self._regular), self._label, self._note)
         return self._frames
 
     def close(self) -> None:
@@ -119,11 +122,6 @@ class Capture:
         if self._fd:  # standard input, which is 0, is not ours to close
             os.close(self._fd)
         self._fd = None
-
-    def _read(self) -> Iterator[Frame | None]:
-        stream = Stream(self._file_chunks() if self._regular else self._pipe_chunks(), live=not self._regular)
-        yield from stream.want(LONGEST_START)
-        yield from read(stream, self._label, self._note)
 
     def _file_chunks(self) -> Iterator[bytes]:
         while self._fd is not None:
@@ -188,25 +186,27 @@ class Capture:
 
 
 def read(stream: Stream, name: str, note: Note) -> Iterator[Frame | None]:
-    """The frames of a stream of which the first bytes have arrived, whatever its format; None on each tick.
+    """The frames of a stream, whatever its format; None on each tick. Raises `BadCapture` for what is no capture."""
+    return chain(stream.want(LONGEST_START), chain.from_iterable(_parts(stream, name, note)))
 
-    Raises `BadCapture` for what is no capture.
-    """
+
+def _parts(stream: Stream, name: str, note: Note) -> Iterator[Iterable[Frame | None]]:
+    """The ticks while the format is not known, then the frames: in parts, which cost less to chain than to nest."""
     start = stream.window[stream.at : stream.at + WINDOW]
     if not start:
         raise BadCapture(f"{name}: {stream.trouble or 'an empty file'}")
     packing = packing_of(start)
     if packing is not None:
         stream = Stream(unpack(packing, stream.rest(), name), live=stream.live)
-        yield from stream.want(LONGEST_START)
+        yield stream.want(LONGEST_START)
         start = stream.window[stream.at : stream.at + WINDOW]
         if not start:
             raise BadCapture(f"{name}: no capture: {stream.trouble or f'an empty {packing.name} stream'}")
         note = _counted_after(packing, note)
     if start[:4] in pcap.MAGICS:
-        yield from pcap.read(stream, name, note)
+        yield pcap.read(stream, name, note)
     elif start[:4] == pcapng.MAGIC:
-        yield from pcapng.read(stream, name, note)
+        yield pcapng.read(stream, name, note)
     else:
         within = f", compressed with {packing.name}" if packing is not None else ""
         if len(start) < 4:

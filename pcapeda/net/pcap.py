@@ -62,6 +62,8 @@ _AIX_LINKTYPES = {6: 1, 9: 6, 15: 10, 24: 0}
 """AIX writes interface types (RFC 1573) where a LINKTYPE_ belongs: Ethernet, token ring, FDDI, loopback."""
 
 _FDDI = 10
+AIX_FDDI_PADDING = 3
+"""Bytes that AIX puts in front of each FDDI frame."""
 
 
 def read(stream: Stream, name: str, note: Note) -> Iterator[Frame | None]:
@@ -89,7 +91,7 @@ def read(stream: Stream, name: str, note: Note) -> Iterator[Frame | None]:
         kinds = kinds[:1]
         if (major, minor) == (2, 2) and magic == 0xA1B2C3D4 and link_field in _AIX_LINKTYPES:
             linktype, kinds = _AIX_LINKTYPES[link_field], (_NANO,)
-            padding = 3 if linktype == _FDDI else 0
+            padding = AIX_FDDI_PADDING if linktype == _FDDI else 0
         lengths = "swapped"
     else:
         lengths = "maybe swapped" if (major, minor) == (2, 3) else "straight"
@@ -103,14 +105,18 @@ def read(stream: Stream, name: str, note: Note) -> Iterator[Frame | None]:
     unit_ns = kind.unit_ns
     straight = lengths == "straight"
     number = 0
+    new = tuple.__new__  # what Frame(...) does, without the call in between: this loop is what reading costs
     while True:
         window, at = stream.window, stream.at
         end = len(window)
         needed = header
         while (start := at + header) <= end:
             seconds, fraction, captured, wire = unpack(window, at)
-            if not straight and (lengths == "swapped" or captured > wire):
-                captured, wire = wire, captured
+            if not straight:
+                if lengths == "swapped" or captured > wire:
+                    captured, wire = wire, captured
+                trim = min(padding, captured, wire)
+                start, captured, wire = start + trim, captured - trim, wire - trim
             if captured > largest:
                 stream.at = at
                 claim = f"packet record {number + 1:,} claims {captured:,} bytes, more than the {largest:,} possible"
@@ -118,26 +124,20 @@ def read(stream: Stream, name: str, note: Note) -> Iterator[Frame | None]:
                 return
             stop = start + captured
             if stop > end:
-                needed = header + captured
+                needed = stop - at
                 break
             number += 1
             # A fraction of a second or more is carried, and seconds have no sign: that is what the bytes say.
-            yield Frame(
-                seconds * 1_000_000_000 + fraction * unit_ns,
-                linktype,
-                window[start + padding : stop],
-                wire - padding if wire > padding else 0,
-                None,
-                number,
-            )
+            time_ns = seconds * 1_000_000_000 + fraction * unit_ns
+            yield new(Frame, (time_ns, linktype, window[start:stop], wire, None, number))
             at = stop
         stream.at = at
         if not (yield from stream.want(needed)):
             break
     if stream.left:
-        part = (
-            f"packet record {number + 1:,}" if stream.left >= header else f"the header of packet record {number + 1:,}"
-        )
+        part = f"packet record {number + 1:,}"
+        if stream.left < header:
+            part = f"the header of {part}"
         note(Damage(name, stream.offset, cut(stream, part, needed)))
     elif stream.trouble:
         note(Damage(name, stream.offset, stream.trouble))

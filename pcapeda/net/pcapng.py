@@ -207,6 +207,7 @@ def read(stream: Stream, name: str, note: Note) -> Iterator[Frame | None]:
 def _read(stream: Stream, name: str, damages: _Damages) -> Iterator[Frame | None]:
     section: _Section | None = None
     number = 0
+    new = tuple.__new__  # what Frame(...) does, without the call in between
     while True:
         if section is not None:
             # Sound Enhanced Packet Blocks, which is nearly all there is. Whatever is not plainly one goes below.
@@ -224,18 +225,13 @@ def _read(stream: Stream, name: str, damages: _Damages) -> Iterator[Frame | None
                     or last_length(window, stop - 4)[0] != length
                 ):
                     break
-                _, _, label, multiply, divide, add_ns, largest = interfaces[on]
+                linktype, _, label, multiply, divide, add_ns, largest = interfaces[on]
                 if captured > largest:
                     break
                 number += 1
-                yield Frame(
-                    (high << 32 | low) * multiply // divide + add_ns if multiply else None,
-                    interfaces[on].linktype,
-                    window[at + 28 : at + 28 + captured],
-                    wire,
-                    label,
-                    number,
-                )
+                time_ns = (high << 32 | low) * multiply // divide + add_ns if multiply else None
+                start = at + 28
+                yield new(Frame, (time_ns, linktype, window[start : start + captured], wire, label, number))
                 at = stop
             stream.at = at
 
