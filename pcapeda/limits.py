@@ -20,7 +20,7 @@ SNIFF_RATE, SNIFF_BURST = 50.0, 100
 """Events per second that `sniff` puts on a bus unless told otherwise: 4.32 USD a day at 1 USD per million."""
 
 SOURCE_SHARE = 5
-"""One source may take a fifth of the rate of `sniff` unless told otherwise."""
+"""One source may take a fifth of the rate of `sniff`, and half of its burst, unless told otherwise."""
 
 TOP = 10
 """How many of those who were limited are named."""
@@ -132,12 +132,13 @@ class Limits:
         if live and costs_money:
             if rate is None:
                 rate, burst = SNIFF_RATE, burst or SNIFF_BURST
-            if source_rate is None:
-                source_rate = rate / SOURCE_SHARE
         self.rate = rate or None
         self.burst = burst or max(1, round(rate or 1))
+        self.source_burst = max(1, round(source_rate or 1))
+        if live and costs_money and source_rate is None and self.rate is not None:
+            source_rate = self.rate / SOURCE_SHARE
+            self.source_burst = max(1, self.burst // 2)
         self.source_rate = source_rate or None
-        self.source_burst = max(1, round(2 * (source_rate or 0)))
         self.turned_away: Tally[tuple[str, str]] = Tally()
         """Who was limited or left out most: (reason, source)."""
         self._bucket = TokenBucket(self.rate, self.burst) if self.rate is not None else None

@@ -124,8 +124,8 @@ def test_a_live_run_refuses_what_exceeds_its_rate() -> None:
 def test_a_live_run_to_a_bus_is_limited_by_default_and_a_dry_run_is_not() -> None:
     """50 a second, 10 of one source, where it costs money; 0 lifts either; nothing for a sink that is free."""
     report, _, _ = walk(numbered(200), job=Job(interfaces=("eth0",)), live=True)
-    assert report.sent == 20
-    assert report.refused == {"rate limit per source": 180}
+    assert report.sent == 50
+    assert report.refused == {"rate limit per source": 150}
     report, _, _ = walk(numbered(200), job=Job(interfaces=("eth0",), max_rate_per_source=0), live=True)
     assert report.sent == 100
     report, _, _ = walk(numbered(200), job=Job(interfaces=("eth0",), max_rate=0), live=True)
