@@ -184,11 +184,17 @@ def test_damaged_options_make_times_unknown_not_wrong(option: tuple[int, bytes])
     assert f"option {option[0]} of interface 0 is damaged" in damage.what
 
 
-def test_a_packet_of_an_unreadable_interface_is_damage() -> None:
-    """The numbers of the interfaces after an unreadable one stay right."""
-    content = section() + block(1, b"bad!") + interface((2, b"second")) + packet(b"lost") + packet(b"good", on=1)
+@pytest.mark.parametrize(
+    "lost",
+    [block(1, b"bad!"), block(1, struct.pack("<HHI", 1, 0, 0), last=99), block(1, bytes(17 << 20))],
+    ids=["too short", "two lengths", "too large"],
+)
+def test_a_packet_of_an_unreadable_interface_is_damage(lost: bytes) -> None:
+    """The numbers of the interfaces after a lost one stay right: no packet gets another one's link type."""
+    content = section() + lost + interface((2, b"second")) + packet(b"lost") + packet(b"good", on=1)
     frames, damages = read_bytes(content)
     assert [(frame.interface, frame.data) for frame in frames] == [("second", b"good")]
+    assert damages[0].offset == len(section())
     assert "whose description is damaged" in damages[1].what
 
 

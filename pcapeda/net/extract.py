@@ -1,35 +1,144 @@
-"""Frame → datagram: the decoders in their order, then reassembly; every frame is counted once."""
+"""Frame → datagram: the decoders in their order, then reassembly; every frame is counted once.
 
-from pcapeda.model import Datagram, Fragment, Frame, Report, Skip
-from pcapeda.net import wire
+`wire` is asked first, then the walker, then Scapy; only a Skip that means 'I do not know this layer' goes on to the
+next. A fragment waits until it is whole, and then the walk goes on behind it, as often as there are fragments within.
+
+Under decapsulation the innermost datagram is wanted. A tunnel that leads to none gives the datagram of the tunnel
+itself; so does a fragment inside of a tunnel, except for the one that completes its datagram. Nothing is lost that way,
+and each frame still gives one datagram at most.
+"""
+
+from typing import Final
+
+from pcapeda.model import Datagram, Fragment, Frame, Report, Skip, Why
+from pcapeda.net import ip, layers, walk, wire
+from pcapeda.net.cursor import Cursor, Space
+from pcapeda.net.defrag import Defragmenter
+
+UNKNOWN: Final = frozenset({Why.UNKNOWN_LINK, Why.UNKNOWN_LAYER})
+MIB: Final = 1 << 20
+SECOND_NS: Final = 1_000_000_000
+
+Found = Datagram | Fragment | Skip
 
 
 class Extractor:
-    """Walks frames to datagrams and counts them in `report`, whose reading half always adds up."""
+    """Walks frames to datagrams and counts them in `report`, whose reading half always adds up.
 
-    def __init__(self, report: Report, *, decapsulate: bool = False) -> None:
+    `decapsulate` asks for the innermost datagram instead of the outermost. Fragments wait in at most `defrag_bytes`
+    of memory and for `fragment_age_ns` of capture time (RFC 791 3.2 and RFC 8200 4.5 leave the time to practice).
+    """
+
+    def __init__(
+        self,
+        report: Report,
+        *,
+        decapsulate: bool = False,
+        defrag_bytes: int = 64 * MIB,
+        fragment_age_ns: int = 30 * SECOND_NS,
+    ) -> None:
         self._report = report
         self._decapsulate = decapsulate
+        self._used, self._held = report.used, report.held
+        self._defragmenter = Defragmenter(defrag_bytes, fragment_age_ns, expired=report.expired)
 
-    def feed(self, frame: Frame) -> Datagram | Fragment | Skip:
-        """What a frame gives: a datagram, a fragment that waits for others, or why there is none."""
+    def feed(self, frame: Frame) -> Found:
+        """What a frame gives: a datagram, a fragment that waits for others, or why there is none.
+
+        A datagram that this frame completes has the frame's time and number, and `fragments` names all its frames.
+        """
         report = self._report
         report.frames += 1
         report.bytes_read += len(frame.data)
-        if frame.time_ns is not None:
-            if report.first_ns is None or frame.time_ns < report.first_ns:
-                report.first_ns = frame.time_ns
-            if report.last_ns is None or frame.time_ns > report.last_ns:
-                report.last_ns = frame.time_ns
+        time_ns = frame.time_ns
+        if time_ns is not None:
+            if report.last_ns is None or time_ns > report.last_ns:
+                report.last_ns = time_ns
+            if report.first_ns is None or time_ns < report.first_ns:
+                report.first_ns = time_ns
         found = wire.decode(frame)
-        if type(found) is Datagram:
+        if type(found) is Datagram and not (self._decapsulate and layers.tunnel_port(found)):
             report.datagrams += 1
-        elif type(found) is Skip:
+            return found
+        if type(found) is Skip and found.why not in UNKNOWN:
             report.skips[found.why, found.layer] += 1
-        else:
+            return found
+        return self._slowly(frame, found)
+
+    def _slowly(self, frame: Frame, found: Found) -> Found:
+        """What the fast path did not finish: other layers, tunnels, fragments."""
+        report = self._report
+        outer: Datagram | None = None
+        if not isinstance(found, Fragment):
+            found, outer = walk.walk(Cursor(frame, decapsulate=self._decapsulate), (Space.LINK, frame.linktype))
+            if isinstance(found, Skip) and found.why in UNKNOWN and outer is None:
+                found = self._deeply(frame, found)
+        if isinstance(found, Fragment) and outer is None:
             report.fragments += 1
-            report.held += 1
+            found = self._reassemble(frame, found)
+            self._take_over()
+            return found
+        if isinstance(found, Fragment):
+            found = self._riding(frame, found) or found
+            self._take_over()
+        if outer is not None and not isinstance(found, Datagram):
+            found = outer
+        if isinstance(found, Datagram):
+            report.datagrams += 1
+        elif isinstance(found, Skip):
+            report.skips[found.why, found.layer] += 1
         return found
+
+    def _deeply(self, frame: Frame, skip: Skip) -> Found:
+        return skip
+
+    def _reassemble(self, frame: Frame, fragment: Fragment) -> Found:
+        """Add a fragment that is counted as one; what the reassembled packet gives, or the fragment itself."""
+        whole = self._defragmenter.add(fragment)
+        while whole is not None:
+            found, outer = self._resume(frame, whole.data, whole.first, whole.frames)
+            if isinstance(found, Fragment) and outer is None:
+                # A fragment that was itself fragmented: it stands for all of its frames.
+                self._defragmenter.take_back(whole)
+                whole = self._defragmenter.add(found, frames=whole.frames, weight=whole.weight)
+                continue
+            if isinstance(found, Fragment):
+                found = self._riding(frame, found) or found
+            if outer is not None and not isinstance(found, Datagram):
+                found = outer
+            if isinstance(found, Datagram):
+                self._report.reassembled += 1
+            elif isinstance(found, Skip):
+                self._report.reassembled_skips[found.why, found.layer] += 1
+            return found
+        return fragment
+
+    def _riding(self, frame: Frame, fragment: Fragment) -> Datagram | None:
+        """Add a fragment inside of a tunnel, whose frame already counts as a datagram; the datagram it completes."""
+        whole = self._defragmenter.add(fragment, weight=0)
+        while whole is not None:
+            found, outer = self._resume(frame, whole.data, whole.first, whole.frames)
+            if isinstance(found, Fragment):
+                whole = self._defragmenter.add(found, frames=whole.frames, weight=0)
+                if whole is not None:
+                    continue
+            return found if isinstance(found, Datagram) else outer
+        return None
+
+    def _resume(
+        self, frame: Frame, data: bytes, first: Fragment, frames: tuple[int, ...]
+    ) -> tuple[Found, Datagram | None]:
+        """Walk on behind an IP header, in a payload that was put together."""
+        c = Cursor(frame, decapsulate=self._decapsulate)
+        c.data, c.stop, c.end = data, len(data), len(data)
+        c.via, c.fragments = first.via, frames
+        return walk.walk(c, layers.arrived(c, ip.reassembled(first, len(data))))
+
+    def _take_over(self) -> None:
+        """Bring the report's counts of fragments up to date."""
+        report, defragmenter = self._report, self._defragmenter
+        report.used, report.held = self._used + defragmenter.used, self._held + defragmenter.held
 
     def finish(self) -> None:
         """The source has ended: what still waits is counted as held."""
+        self._take_over()

@@ -100,7 +100,7 @@ class _Section:
         if len(self.interfaces) >= MOST_INTERFACES:
             return _Fault(f"more than {MOST_INTERFACES:,} interfaces in one section")
         if len(block) < _SMALLEST[INTERFACE]:
-            self.interfaces.append(_UNREADABLE)
+            self.passed_over(INTERFACE)
             return _Fault(f"an interface description of {len(block)} bytes, less than it can have")
         linktype, _, snaplen = self._interface(block, 0)
         units, add_s, name, fault = 1_000_000, 0, None, None
@@ -129,6 +129,11 @@ class _Section:
         if linktype in LARGER_PACKETS:
             self.largest_kept = LARGEST_BLOCK
         return fault
+
+    def passed_over(self, kind: int) -> None:
+        """Take note of a block that was not looked at: the interfaces after a lost one must keep their numbers."""
+        if kind == INTERFACE and len(self.interfaces) < MOST_INTERFACES:
+            self.interfaces.append(_UNREADABLE)
 
     def packet(self, kind: int, block: bytes, number: int) -> Frame | _Fault:
         """The packet in a block of one of the three kinds."""
@@ -282,6 +287,7 @@ def _read(stream: Stream, name: str, damages: _Damages) -> Iterator[Frame | None
             fault = f"{label} tells two lengths: {length:,} in front, {last:,} behind"
             if (yield from _block_follows(stream, section)):
                 damages.passed(offset, fault)
+                section.passed_over(kind)
                 continue
             damages.final(offset, fault)
             return
@@ -298,6 +304,7 @@ def _read(stream: Stream, name: str, damages: _Damages) -> Iterator[Frame | None
                 damages.passed(offset, wrong.what)
         elif kind in _NAMES and not block:
             damages.passed(offset, f"{label} of {length:,} bytes, more than it can have")
+            section.passed_over(kind)
         elif kind in _NAMES:
             packet = section.packet(kind, block, number + 1)
             if isinstance(packet, _Fault):

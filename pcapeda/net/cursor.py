@@ -1,0 +1,102 @@
+"""What the layers of the general walker share: a place in the bytes, and where to go next.
+
+A layer is a function. It gets the `Cursor` at its first byte, moves it past its header, and says what follows: another
+layer, a number to look up in one of the tables of `walk`, or the end (a Skip, a Fragment, a Datagram). It never raises,
+and reads no byte before `has` said that it is there.
+"""
+
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Union
+
+from pcapeda.model import Datagram, Fragment, Frame, Skip, Why
+
+Found = Datagram | Fragment | Skip
+
+
+class Space(Enum):
+    """The number spaces in which a header names what follows it; each has a table in `walk`."""
+
+    LINK = auto()
+    """LINKTYPE_ values."""
+    ETHERTYPE = auto()
+    """EtherTypes, of Ethernet II and of all that borrow them."""
+    IP = auto()
+    """IP protocol numbers and IPv6 next headers."""
+    PPP = auto()
+    """PPP protocol numbers."""
+    GRE = auto()
+    """Protocol types of GRE: EtherTypes and a few of its own."""
+    PORT = auto()
+    """UDP ports of tunnels."""
+
+
+Step = Union[Found, tuple[Space, int], "Layer"]
+Layer = Callable[["Cursor"], Step]
+
+
+class Cursor:
+    """A place in the bytes of one frame, or of a reassembled payload.
+
+    `at` is the next byte to read, `stop` where readable bytes end (the capture cut them there, or an enclosing layer
+    ends), `end` where the innermost layer claims to end. `via` is the way so far. `source`, `destination` and `final`
+    are those of the innermost IP header. `outer` is the datagram whose payload is being walked as a tunnel.
+    """
+
+    __slots__ = ("at", "data", "decapsulate", "destination", "end", "final", "fragments", "frame", "outer", "source",
+                 "stop", "via")  # fmt: skip
+
+    def __init__(self, frame: Frame, *, decapsulate: bool = False) -> None:
+        self.frame = frame
+        self.data = frame.data
+        self.at = 0
+        self.stop = len(frame.data)
+        self.end = max(frame.wire_length, self.stop)
+        self.via: tuple[str, ...] = ()
+        self.source = self.destination = self.final = b""
+        self.decapsulate = decapsulate
+        self.outer: Datagram | None = None
+        self.fragments: tuple[int, ...] = ()
+
+    def has(self, size: int) -> bool:
+        """Whether `size` more bytes can be read."""
+        return self.at + size <= self.stop
+
+    def byte(self, offset: int) -> int:
+        return self.data[self.at + offset]
+
+    def word(self, offset: int) -> int:
+        """16 bits in network order."""
+        at = self.at + offset
+        return self.data[at] << 8 | self.data[at + 1]
+
+    def number(self, offset: int, size: int) -> int:
+        """An unsigned integer of `size` bytes in network order."""
+        at = self.at + offset
+        return int.from_bytes(self.data[at : at + size], "big")
+
+    def take(self, offset: int, size: int) -> bytes:
+        at = self.at + offset
+        return self.data[at : min(at + size, self.stop)]
+
+    def limit(self, size: int) -> None:
+        """From `at` on there are `size` bytes by the word of a header: what follows them is not part of this layer."""
+        self.end = self.at + size
+        self.stop = min(self.stop, self.end)
+
+    def trim(self, size: int) -> None:
+        """Leave out the last `size` bytes: a trailer."""
+        self.end -= size
+        self.stop = max(self.at, min(self.stop, self.end))
+
+    def passed(self, layer: str, size: int) -> None:
+        """Note a layer in `via` and go past its header."""
+        self.via = (*self.via, layer)
+        self.at += size
+
+    def short(self, layer: str, size: int) -> Skip:
+        """The answer for a header of `size` bytes that is not all there: cut by the capture, or never whole."""
+        return self.skip(Why.CUT if self.at + size <= self.end else Why.MALFORMED, layer)
+
+    def skip(self, why: Why, layer: str) -> Skip:
+        return Skip(why, layer, self.at, self.frame.number)

@@ -1,0 +1,414 @@
+"""Link types: what comes first in a frame. Every function is a layer as `cursor` describes it.
+
+The specifications are those of https://www.tcpdump.org/linktypes.html unless a comment names another.
+"""
+
+from typing import Final
+
+from pcapeda.model import Why
+from pcapeda.net.cursor import Cursor, Layer, Space, Step
+from pcapeda.net.layers import by_version, ethernet, ethernet_fcs, ip4, ip6, llc, osi, ppp_hdlc, snap
+from pcapeda.net.wlan import radiotap
+
+ETHERTYPE = Space.ETHERTYPE
+
+FAMILIES: Final[dict[int, Layer]] = {2: ip4, 24: ip6, 28: ip6, 30: ip6}
+"""AF_INET, and AF_INET6 of NetBSD and OpenBSD, FreeBSD, Darwin."""
+
+
+# Loopback and raw
+
+
+def null(c: Cursor) -> Step:
+    """LINKTYPE_NULL: a family in the capturing machine's byte order; some wrote 16 bits of it, or an EtherType."""
+    if not c.has(4):
+        return c.short("null", 4)
+    if c.word(0) == 0xFF03:
+        return ppp_hdlc
+    family = int.from_bytes(c.take(0, 4), "little")
+    if family >> 16:
+        family = family >> 16 if family >> 16 < 6 else c.number(0, 4)
+    elif family & 0xFF == 0 and family < 0x0600:
+        family >>= 8
+    return _family(c, "null", 4, family)
+
+
+def loop(c: Cursor) -> Step:
+    """LINKTYPE_LOOP: the family in network order."""
+    if not c.has(4):
+        return c.short("loop", 4)
+    return _family(c, "null", 4, c.number(0, 4))
+
+
+def _family(c: Cursor, layer: str, size: int, family: int) -> Step:
+    c.passed(layer, size)
+    if family > 1500:
+        return ETHERTYPE, family & 0xFFFF
+    return FAMILIES.get(family) or c.skip(Why.NOT_IP, f"family {family}")
+
+
+def raw(c: Cursor) -> Step:
+    """LINKTYPE_RAW: an IP packet; some Linux versions wrote PPP framing, or ten bytes of nothing, under this number."""
+    if c.take(0, 2) == b"\xff\x03":
+        return ppp_hdlc
+    for lead in (1, 6):
+        if c.take(lead, 2) == b"\xff\x03" and (lead == 1 or c.has(8)):
+            c.at += lead
+            return ppp_hdlc
+    if c.has(11) and c.take(0, 10) == bytes(10):
+        c.at += 10
+    c.passed("raw", 0)
+    return by_version
+
+
+def raw4(c: Cursor) -> Step:
+    c.passed("raw", 0)
+    return ip4
+
+
+def raw6(c: Cursor) -> Step:
+    c.passed("raw", 0)
+    return ip6
+
+
+def enc(c: Cursor) -> Step:
+    """LINKTYPE_ENC: family, SPI and flags of four bytes each, in the capturing machine's byte order."""
+    if not c.has(12):
+        return c.short("enc", 12)
+    family = c.byte(0) or c.byte(3)
+    c.passed("enc", 12)
+    return FAMILIES.get(family) or c.skip(Why.NOT_IP, f"family {family}")
+
+
+def pflog(c: Cursor) -> Step:
+    """LINKTYPE_PFLOG: length, family, …; the length leaves out the padding to a multiple of four bytes."""
+    if not c.has(2):
+        return c.short("pflog", 2)
+    size, family = (c.byte(0) + 3) // 4 * 4, c.byte(1)
+    if not c.has(size):
+        return c.short("pflog", size)
+    c.passed("pflog", size)
+    return FAMILIES.get(family) or c.skip(Why.NOT_IP, f"family {family}")
+
+
+def ipnet(c: Cursor) -> Step:
+    """LINKTYPE_IPNET (Solaris): version, family (26 is AF_INET6), …, 24 bytes."""
+    if not c.has(24):
+        return c.short("ipnet", 24)
+    following = {2: ip4, 26: ip6}.get(c.byte(1))
+    c.passed("ipnet", 24)
+    return following or c.skip(Why.NOT_IP, "ipnet")
+
+
+# Linux
+
+
+def cooked(c: Cursor) -> Step:
+    """LINKTYPE_LINUX_SLL."""
+    if not c.has(16):
+        return c.short("sll", 16)
+    hardware, protocol = c.word(2), c.word(14)
+    c.passed("sll", 16)
+    return _cooked(c, hardware, protocol)
+
+
+def cooked2(c: Cursor) -> Step:
+    """LINKTYPE_LINUX_SLL2."""
+    if not c.has(20):
+        return c.short("sll2", 20)
+    hardware, protocol = c.word(8), c.word(0)
+    c.passed("sll2", 20)
+    return _cooked(c, hardware, protocol)
+
+
+def _cooked(c: Cursor, hardware: int, protocol: int) -> Step:
+    """What the protocol means depends on the ARPHRD_ type of the device."""
+    if hardware == 778:
+        return Space.GRE, protocol
+    if hardware == 803:
+        return radiotap
+    if hardware == 824:
+        return c.skip(Why.NOT_IP, "netlink")
+    if protocol > 1500:
+        return ETHERTYPE, protocol
+    return COOKED.get(protocol) or c.skip(Why.NOT_IP, f"sll 0x{protocol:04x}")
+
+
+COOKED: Final[dict[int, Layer]] = {0x0004: llc}
+"""Protocols of Linux cooked captures below the EtherTypes (linux/if_ether.h)."""
+
+
+def nflog(c: Cursor) -> Step:
+    """LINKTYPE_NFLOG: family, version, resource; then attributes of length and type in host order; 9 is the packet."""
+    if not c.has(4):
+        return c.short("nflog", 4)
+    following = {2: ip4, 10: ip6}.get(c.byte(0))
+    c.passed("nflog", 4)
+    while c.has(4):
+        little = int.from_bytes(c.take(0, 2), "little"), int.from_bytes(c.take(2, 2), "little")
+        size, kind = little if little[1] < 256 else (c.word(0), c.word(2))
+        if size < 4:
+            return c.skip(Why.MALFORMED, "nflog")
+        if kind & 0x7FFF == 9:
+            c.at += 4
+            c.limit(size - 4)
+            return following or c.skip(Why.NOT_IP, "nflog family")
+        c.at += (size + 3) // 4 * 4
+    return c.short("nflog", 4)
+
+
+# Headers that name another link type
+
+
+def ppi(c: Cursor) -> Step:
+    """LINKTYPE_PPI: version, flags, length, link type, in little endian; the fields between do not matter here."""
+    if not c.has(8):
+        return c.short("ppi", 8)
+    size, linktype = int.from_bytes(c.take(2, 2), "little"), int.from_bytes(c.take(4, 4), "little")
+    if size < 8 or not c.has(size):
+        return c.skip(Why.MALFORMED, "ppi") if size < 8 else c.short("ppi", size)
+    c.passed("ppi", size)
+    return Space.LINK, linktype
+
+
+def pktap(c: Cursor) -> Step:
+    """LINKTYPE_PKTAP (Darwin): length, kind and link type in little endian."""
+    if not c.has(12):
+        return c.short("pktap", 12)
+    size, linktype = int.from_bytes(c.take(0, 4), "little"), int.from_bytes(c.take(8, 4), "little")
+    if size < 12 or not c.has(size):
+        return c.skip(Why.MALFORMED, "pktap") if size < 12 else c.short("pktap", size)
+    c.passed("pktap", size)
+    return Space.LINK, linktype
+
+
+# Local and wide area networks of the past
+
+
+def token_ring(c: Cursor) -> Step:
+    """IEEE 802.5: access and frame control, addresses, a route where the source's first bit says so; then LLC."""
+    if not c.has(14):
+        return c.short("tr", 14)
+    if c.byte(1) >> 6 != 1:
+        return c.skip(Why.NOT_IP, "tr mac")
+    size = 14
+    if c.byte(8) & 0x80:
+        if not c.has(15):
+            return c.short("tr", 15)
+        size += c.byte(14) & 0x1F
+    if not c.has(size):
+        return c.short("tr", size)
+    c.passed("tr", size)
+    return llc
+
+
+def fddi(c: Cursor) -> Step:
+    """FDDI: frame control and addresses; frame controls 0x50 to 0x5f carry LLC."""
+    if not c.has(13):
+        return c.short("fddi", 13)
+    if not 0x50 <= c.byte(0) <= 0x5F:
+        return c.skip(Why.NOT_IP, "fddi")
+    c.passed("fddi", 13)
+    return llc
+
+
+ARCNET: Final[dict[int, Layer]] = {196: ip6, 212: ip4, 240: ip4}
+"""ARCNET protocol ids: RFC 1201 (212 for IPv4), RFC 2497 (196 for IPv6), RFC 1051 (240)."""
+
+
+def arcnet(c: Cursor) -> Step:
+    """LINKTYPE_ARCNET_BSD: two addresses of a byte, the protocol id, and by RFC 1201 flag and sequence number."""
+    return _arcnet(c, 2, exceptions=True)
+
+
+def arcnet_linux(c: Cursor) -> Step:
+    """LINKTYPE_ARCNET_LINUX: two bytes of offset stand before the protocol id."""
+    return _arcnet(c, 4, exceptions=False)
+
+
+def _arcnet(c: Cursor, at: int, *, exceptions: bool) -> Step:
+    if not c.has(at + 1):
+        return c.short("arcnet", at + 1)
+    protocol = c.byte(at)
+    following = ARCNET.get(protocol)
+    if following is None:
+        return c.skip(Why.NOT_IP, f"arcnet {protocol}")
+    size = at + 1
+    if protocol != 240:
+        if exceptions and c.has(size + 1) and c.byte(size) == 0xFF:
+            size += 4  # RFC 1201: an exception packet's padding comes before the real flag
+        size += 3
+        if c.has(size) and c.byte(size - 3):
+            return c.skip(Why.UNKNOWN_LAYER, "arcnet fragment")
+    if not c.has(size):
+        return c.short("arcnet", size)
+    c.passed("arcnet", size)
+    return following
+
+
+def fibre_channel_ip(c: Cursor) -> Step:
+    """LINKTYPE_IP_OVER_FC: RFC 2625's network header of two addresses, then LLC."""
+    if not c.has(16):
+        return c.short("ipfc", 16)
+    c.passed("ipfc", 16)
+    return llc
+
+
+def firewire(c: Cursor) -> Step:
+    """LINKTYPE_APPLE_IP_OVER_IEEE1394: two addresses of eight bytes and an EtherType."""
+    if not c.has(18):
+        return c.short("ap1394", 18)
+    kind = c.word(16)
+    c.passed("ap1394", 18)
+    return ETHERTYPE, kind
+
+
+def frame_relay(c: Cursor) -> Step:
+    """Q.922 address of two to four bytes, then RFC 2427: control and a protocol identifier, or Cisco's EtherType."""
+    size = 1
+    while c.has(size) and not c.byte(size - 1) & 1 and size < 4:
+        size += 1
+    if size < 2 or not c.has(size + 2):
+        return c.short("fr", size + 2)
+    c.passed("fr", size)
+    if c.byte(0) != 0x03:
+        kind = c.word(0)
+        c.at += 2
+        return ETHERTYPE, kind
+    c.at += 1
+    if c.byte(0) == 0:
+        c.at += 1  # a pad byte before the identifier
+    return nlpid
+
+
+def nlpid(c: Cursor) -> Step:
+    """RFC 2427 4: 0x80 means SNAP, whose five bytes follow at once."""
+    if c.has(1) and c.byte(0) == 0x80:
+        c.at += 1
+        return snap
+    return osi
+
+
+def sun_atm(c: Cursor) -> Step:
+    """LINKTYPE_SUNATM: direction and traffic type, VPI, VCI; type 2 is LLC, type 1 LAN emulation."""
+    if not c.has(4):
+        return c.short("sunatm", 4)
+    kind = c.byte(0) & 0x0F
+    c.passed("sunatm", 4)
+    if kind == 2:
+        return llc
+    if kind == 1:
+        c.at += 2
+        return ethernet
+    return c.skip(Why.NOT_IP, f"sunatm {kind}")
+
+
+def directed(following: Layer) -> Layer:
+    """A byte of direction before another link type."""
+
+    def direction(c: Cursor) -> Step:
+        if not c.has(1):
+            return c.short("direction", 1)
+        c.at += 1
+        return following
+
+    return direction
+
+
+def pppoe_session(c: Cursor) -> Step:
+    """LINKTYPE_PPP_ETHER: PPPoE without the Ethernet header."""
+    return ETHERTYPE, 0x8864
+
+
+# Ethernet in other clothes
+
+
+def docsis(c: Cursor) -> Step:
+    """DOCSIS MAC header (MULPIv3.1 6.2.1): type 0 carries an Ethernet frame behind the extended header."""
+    if not c.has(6):
+        return c.short("docsis", 6)
+    control, extended = c.byte(0), c.byte(1)
+    if control >> 6:
+        return c.skip(Why.NOT_IP, "docsis")
+    size = 6 + (extended if control & 1 else 0)
+    if not c.has(size):
+        return c.short("docsis", size)
+    c.passed("docsis", size)
+    return ethernet
+
+
+def epon(c: Cursor) -> Step:
+    """LINKTYPE_EPON: the preamble of eight bytes that holds the logical link id, then the frame."""
+    if not c.has(8):
+        return c.short("epon", 8)
+    c.passed("epon", 8)
+    return ethernet
+
+
+def mpacket(c: Cursor) -> Step:
+    """LINKTYPE_ETHERNET_MPACKET: preamble up to the start delimiter 0xd5, then the frame and its FCS."""
+    lead = c.take(0, 8)
+    if lead[:1] == b"\x55" and lead[-1:] in (b"\xd5", b"\x07", b"\x19", b"\x52"):
+        c.at += 8
+        return ethernet_fcs
+    return ethernet
+
+
+def net_analyzer(c: Cursor) -> Step:
+    """LINKTYPE_NETANALYZER: four bytes of port and length, then an Ethernet frame with FCS."""
+    if not c.has(4):
+        return c.short("netanalyzer", 4)
+    c.passed("netanalyzer", 4)
+    return ethernet_fcs
+
+
+def net_analyzer_transparent(c: Cursor) -> Step:
+    """LINKTYPE_NETANALYZER_TRANSPARENT: the same with the preamble."""
+    if not c.has(12):
+        return c.short("netanalyzer", 12)
+    c.passed("netanalyzer", 12)
+    return ethernet_fcs
+
+
+def infiniband_ip(c: Cursor) -> Step:
+    """LINKTYPE_IPOIB: a global routing header of 40 bytes, then RFC 4391's EtherType and two reserved bytes."""
+    if not c.has(44):
+        return c.short("ipoib", 44)
+    kind = c.word(40)
+    c.passed("ipoib", 44)
+    return ETHERTYPE, kind
+
+
+ERF: Final[dict[int, tuple[int, Layer]]] = {
+    1: (0, ppp_hdlc),
+    2: (2, ethernet),
+    10: (0, ppp_hdlc),
+    11: (2, ethernet),
+    15: (0, ppp_hdlc),
+    16: (2, ethernet),
+    19: (0, ppp_hdlc),
+    20: (2, ethernet),
+    22: (0, ip4),
+    23: (0, ip6),
+}
+"""Record types of Endace's ERF with padding and layer: HDLC, Ethernet, and both with colour, then IP."""
+
+
+def erf(c: Cursor) -> Step:
+    """LINKTYPE_ERF: 16 bytes, extension headers of eight where the type's first bit says so."""
+    if not c.has(16):
+        return c.short("erf", 16)
+    kind, more = c.byte(8) & 0x7F, c.byte(8) & 0x80
+    size = 16
+    while more:
+        if not c.has(size + 8):
+            return c.short("erf", size + 8)
+        more = c.byte(size) & 0x80
+        size += 8
+    if kind not in ERF:
+        return c.skip(Why.NOT_IP, f"erf {kind}")
+    padding, following = ERF[kind]
+    if not c.has(size + padding):
+        return c.short("erf", size + padding)
+    c.passed("erf", size + padding)
+    return following

@@ -1,0 +1,81 @@
+"""UDP (RFC 768) and what every decoder needs for it: addresses as text, the checksum, the finished datagram."""
+
+from functools import lru_cache
+from socket import AF_INET6, inet_ntoa, inet_ntop
+from struct import Struct
+from typing import Final
+
+from pcapeda.model import Datagram, Frame, Skip, Why
+
+HEADER: Final = Struct("!HHHH")
+PROTOCOL: Final = 17
+
+# Capped: a port scan with forged sources must not fill the memory.
+text4 = lru_cache(maxsize=8192)(inet_ntoa)
+"""Four bytes as dotted text."""
+
+
+@lru_cache(maxsize=8192)
+def text6(address: bytes) -> str:
+    """Sixteen bytes as text in the form of RFC 5952."""
+    return inet_ntop(AF_INET6, address)
+
+
+def finish(
+    frame: Frame,
+    data: bytes,
+    at: int,
+    stop: int,
+    end: int,
+    source: bytes,
+    destination: bytes,
+    final: bytes,
+    via: tuple[str, ...],
+    fragments: tuple[int, ...] = (),
+) -> Datagram | Skip:
+    """The datagram whose UDP header is at `data[at]`, or the reason why there is none.
+
+    `data` is the frame or a reassembled payload; what can be read of it ends at `stop`, the IP payload claims to end at
+    `end` (later, where the snap length cut it). `source` and `destination` are those of the IP header, four or sixteen
+    bytes; `final` is the destination that the checksum covers, another one only while a source route (RFC 1122
+    4.1.3.5) or a routing header (RFC 8200 8.1) has hops left. The UDP length rules the payload: what follows it is
+    padding. A length of 0 means 'to the end' over an IPv6 jumbogram alone (RFC 2675 4).
+    """
+    if at + 8 > stop or at + 8 > end:
+        return Skip(Why.CUT if at + 8 <= end else Why.BAD_LENGTH, "udp", at, frame.number)
+    source_port, destination_port, length, checksum = HEADER.unpack_from(data, at)
+    version = 4 if len(source) == 4 else 6
+    if length == 0 and version == 6 and end - at > 0xFFFF:
+        length = end - at
+    if length < 8 or at + length > end:
+        return Skip(Why.BAD_LENGTH, "udp", at + 4, frame.number)
+    whole = at + length <= stop
+    stop = min(stop, at + length)
+    if checksum == 0:
+        status = "absent" if version == 4 else "bad"
+    elif not whole:
+        status = "unverified"
+    else:
+        # One's complement addition is addition modulo 65535; an odd last byte counts as the high half of its word.
+        total = int.from_bytes(source + final + data[at:stop], "big")
+        if length & 1:
+            total <<= 8
+        status = "bad" if (total + PROTOCOL + length) % 0xFFFF else "good"
+    text = text4 if version == 4 else text6
+    return Datagram(
+        frame.time_ns,
+        text(source),
+        source_port,
+        text(destination),
+        destination_port,
+        data[at + 8 : stop],
+        length,
+        checksum,
+        status,
+        version,
+        via,
+        whole,
+        frame.number,
+        frame.interface,
+        fragments,
+    )

@@ -1,0 +1,249 @@
+"""The general walker: every link type, encapsulation and tunnel that is parsed by hand.
+
+The tables say which layer a number leads to. To add one, write its function in `links`, `layers`, `wlan` or `tunnels`
+and name it here.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from pcapeda.model import Datagram, Fragment, Frame, Skip, Why
+from pcapeda.net import ip, layers, links, tunnels, wlan
+from pcapeda.net.cursor import Cursor, Found, Layer, Space, Step
+from pcapeda.net.linktypes import name
+
+MAX_LAYERS: Final = 64
+"""More layers than this are an attack, not a packet."""
+
+LINK: Final[dict[int, Layer]] = {
+    0: links.null,
+    1: layers.ethernet,
+    6: links.token_ring,
+    7: links.arcnet,
+    9: layers.ppp_hdlc,
+    10: links.fddi,
+    11: layers.llc,
+    12: links.raw,
+    14: links.raw,
+    16: links.raw4,
+    18: links.raw4,
+    19: links.raw4,
+    50: layers.ppp_hdlc,
+    51: layers.pppoe,
+    100: layers.llc,
+    101: links.raw,
+    104: layers.cisco_hdlc,
+    105: wlan.wlan,
+    106: links.raw4,
+    107: links.frame_relay,
+    108: links.loop,
+    109: links.enc,
+    112: layers.cisco_hdlc,
+    113: links.cooked,
+    117: links.pflog,
+    119: wlan.prism,
+    122: links.fibre_channel_ip,
+    123: links.sun_atm,
+    127: wlan.radiotap,
+    129: links.arcnet_linux,
+    138: links.firewire,
+    143: links.docsis,
+    163: wlan.avs,
+    192: links.ppi,
+    197: links.erf,
+    204: links.directed(layers.ppp_hdlc),
+    226: links.ipnet,
+    228: links.raw4,
+    229: links.raw6,
+    239: links.nflog,
+    240: links.net_analyzer,
+    241: links.net_analyzer_transparent,
+    242: links.infiniband_ip,
+    258: links.pktap,
+    259: links.epon,
+    274: links.mpacket,
+    276: links.cooked2,
+}
+
+ETHERTYPE: Final[dict[int, Layer]] = {
+    0x0800: layers.ip4,
+    0x22F3: layers.trill,
+    0x4305: layers.batman,
+    0x6558: layers.ethernet,
+    0x8100: layers.vlan,
+    0x86DD: layers.ip6,
+    0x8847: layers.mpls,
+    0x8848: layers.mpls,
+    0x8864: layers.pppoe,
+    0x8870: layers.llc,
+    0x88A8: layers.vlan,
+    0x88E5: layers.macsec,
+    0x88E7: layers.backbone,
+    0x8909: layers.tagged("cmd", 8),
+    0x8926: layers.tagged("vntag", 6),
+    0x892F: layers.hsr,
+    0x893F: layers.tagged("etag", 8),
+    0x894F: layers.nsh,
+    0x9021: layers.rtmac,
+    0x9100: layers.vlan,
+    0xF1C1: layers.tagged("rtag", 6),
+}
+
+NOT_IP: Final = {
+    0x0806: "arp",
+    0x0842: "wol",
+    0x2000: "cdp",
+    0x6002: "dec mop",
+    0x8035: "rarp",
+    0x8137: "ipx",
+    0x80F3: "aarp",
+    0x8808: "mac control",
+    0x8809: "slow protocols",
+    0x8863: "pppoed",
+    0x888E: "eapol",
+    0x8892: "profinet",
+    0x88A4: "ethercat",
+    0x88B8: "goose",
+    0x88BA: "sampled values",
+    0x88CC: "lldp",
+    0x88F5: "mvrp",
+    0x88F7: "ptp",
+    0x8902: "cfm",
+    0x8906: "fcoe",
+    0x8914: "fip",
+    0x9000: "loop",
+}
+"""EtherTypes that never lead to UDP, by name."""
+
+IP: Final[dict[int, Layer]] = {
+    0: layers.extension(ip.HOP_BY_HOP),
+    4: layers.ip4,
+    17: layers.udp,
+    41: layers.ip6,
+    43: layers.extension(ip.ROUTING),
+    44: layers.extension(ip.FRAGMENT),
+    47: tunnels.gre,
+    50: layers.encrypted,
+    51: layers.authentication,
+    60: layers.extension(ip.DESTINATION),
+    97: layers.etherip,
+    103: layers.pim,
+    136: layers.udp_lite,
+    137: layers.mpls,
+    140: layers.extension(ip.SHIM6),
+    143: layers.ethernet,
+}
+
+TRANSPORTS: Final = {
+    1: "icmp",
+    2: "igmp",
+    6: "tcp",
+    33: "dccp",
+    46: "rsvp",
+    58: "icmpv6",
+    59: "no next header",
+    88: "eigrp",
+    89: "ospf",
+    108: "ipcomp",
+    112: "vrrp",
+    115: "l2tpv3",
+    132: "sctp",
+    135: "mobility",
+    139: "hip",
+}
+"""IP protocols that never lead to UDP, or not in a way that can be read, by name."""
+
+PPP: Final[dict[int, Layer]] = {
+    0x0021: layers.ip4,
+    0x0023: layers.osi,
+    0x0031: layers.bridging,
+    0x003D: layers.multilink,
+    0x004B: layers.llc,
+    0x0057: layers.ip6,
+    0x0059: layers.multiplexed,
+    0x0281: layers.mpls,
+    0x0283: layers.mpls,
+    0x0800: layers.ip4,
+    0x86DD: layers.ip6,
+}
+
+GRE: Final[Mapping[int, Layer]] = {
+    0x00FE: layers.osi,
+    0x0800: layers.ip4,
+    0x22EB: tunnels.erspan,
+    0x6400: layers.ethernet,
+    0x6558: layers.ethernet,
+    0x6559: links.frame_relay,
+    0x86DD: layers.ip6,
+    0x880B: layers.ppp_hdlc,
+    0x883E: tunnels.wccp,
+    0x8847: layers.mpls,
+    0x8848: layers.mpls,
+    0x88BE: tunnels.erspan,
+    0x894F: layers.nsh,
+} | dict.fromkeys(range(0x8200, 0x8400, 0x10), wlan.wlan)
+"""EtherTypes as far as GRE carries them; 0x8200 to 0x83f0 are Aruba's, which tunnel 802.11 frames."""
+
+PORT: Final[dict[int, Layer]] = {
+    434: tunnels.mobile_ip,
+    1701: tunnels.l2tp,
+    2123: tunnels.gtp,
+    2152: tunnels.gtp,
+    2268: tunnels.amt,
+    3386: tunnels.gtp,
+    3544: tunnels.teredo,
+    4306: tunnels.batman_gateway,
+    4341: tunnels.lisp,
+    4754: tunnels.gre,
+    4789: tunnels.vxlan,
+    4790: tunnels.vxlan_gpe,
+    5072: tunnels.ayiya,
+    5247: tunnels.capwap,
+    6081: tunnels.geneve,
+    6635: layers.mpls,
+    12222: tunnels.lwapp,
+    12223: tunnels.lwapp_bridged,
+    30030: tunnels.jmirror,
+    37008: tunnels.tzsp,
+}
+
+TABLES: Final[Mapping[Space, Mapping[int, Layer]]] = {
+    Space.LINK: LINK,
+    Space.ETHERTYPE: ETHERTYPE,
+    Space.IP: IP,
+    Space.PPP: PPP,
+    Space.GRE: GRE,
+    Space.PORT: PORT,
+}
+
+
+def decode(frame: Frame) -> Found:
+    """The outermost UDP datagram, the fragment, or the reason why there is none in this frame. Never raises."""
+    found, _ = walk(Cursor(frame), (Space.LINK, frame.linktype))
+    return found
+
+
+def walk(c: Cursor, step: Step) -> tuple[Found, Datagram | None]:
+    """Walk from `step` to the end; beside what is there, the datagram of the tunnel that it is in, if it is in one."""
+    for _ in range(MAX_LAYERS):
+        if isinstance(step, (Datagram, Fragment, Skip)):
+            return step, c.outer if step is not c.outer else None
+        step = _look_up(c, *step) if isinstance(step, tuple) else step(c)
+    return c.skip(Why.TOO_DEEP, c.via[-1].partition(":")[0] if c.via else "layers"), c.outer
+
+
+def _look_up(c: Cursor, space: Space, key: int) -> Step:
+    layer = TABLES[space].get(key)
+    if layer is not None:
+        return layer
+    if space is Space.ETHERTYPE:
+        if key <= 1500:
+            return layers.by_length(c, key)
+        if key in NOT_IP:
+            return c.skip(Why.NOT_IP, NOT_IP[key])
+        return c.skip(Why.UNKNOWN_LAYER, f"ethertype 0x{key:04x}")
+    if space is Space.IP:
+        return c.skip(Why.NOT_UDP, TRANSPORTS.get(key) or f"proto {key}")
+    if space is Space.LINK:
+        return c.skip(Why.UNKNOWN_LINK, name(key))
+    return c.skip(Why.NOT_IP, f"{space.name.lower()} 0x{key:04x}")
