@@ -25,9 +25,6 @@ SOURCE_SHARE = 5
 TOP = 10
 """How many of those who were limited are named."""
 
-MAX_FLOWS = 1000
-"""Flows that one window of --aggregate keeps apart unless told otherwise."""
-
 
 @dataclass(frozen=True)
 class Bounds:
@@ -129,9 +126,8 @@ class Limits:
         self.live = live
         self._summaries = summaries
         rate, burst, source_rate = bounds.max_rate, bounds.burst, bounds.max_rate_per_source
-        if live and costs_money:
-            if rate is None:
-                rate, burst = SNIFF_RATE, burst or SNIFF_BURST
+        if live and costs_money and rate is None:
+            rate, burst = SNIFF_RATE, burst or SNIFF_BURST
         self.rate = rate or None
         self.burst = burst or max(1, round(rate or 1))
         self.source_burst = max(1, round(source_rate or 1))

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Protocol
 from pcapeda.delivery import Delivery
 from pcapeda.errors import BadCapture, BadConfig, BadFilter, PcapedaError
 from pcapeda.events import quotas
+from pcapeda.events.flows import MAX_FLOWS, MAX_REST, FlowTable
+from pcapeda.events.groups import Grouper
 from pcapeda.events.shape import Shape
 from pcapeda.limits import Bounds, Limits, in_force
 from pcapeda.model import Damage, Datagram, Frame, Report, Sink, Why
@@ -24,6 +26,7 @@ from pcapeda.net.files import Capture, expand
 from pcapeda.net.filter import Filter
 from pcapeda.pace import Pace
 from pcapeda.sinks.eventbridge import EventBridgeSink
+from pcapeda.summaries import Gather, Outbox, Reporter
 
 if TYPE_CHECKING:
     from pcapeda.net.live import LiveSource
@@ -36,6 +39,9 @@ BEAT_NS = SECOND_NS // 10
 
 SLICE_S = 0.1
 """Longest sleep before looking at what else is due."""
+
+LONGEST_S = 86_400
+"""Longest time that datagrams may wait to be summed up, and longest time between reports: a day."""
 
 GRACE_NS = 10 * SECOND_NS
 """How long an interrupted run may go on trying to deliver what it has read."""
@@ -99,6 +105,11 @@ class Job(Bounds):
     # event
     shape: Shape = field(default_factory=Shape)
     bus: Bus = field(default_factory=Bus)
+    aggregate_s: float | None = None
+    max_flows: int = MAX_FLOWS
+    group: int | None = None
+    group_wait_s: float = 1.0
+    report_events_s: float | None = None
     # replay's clock
     speed: float | None = None
     pps: float | None = None
@@ -130,6 +141,37 @@ class Job(Bounds):
         if self.max_sleep_s is not None and self.speed is None:
             raise BadConfig("--maxsleep cuts the captured silences that --speed keeps: give --speed too")
         self.check_bounds()
+        self._check_summaries()
+
+    def _check_summaries(self) -> None:
+        lengths = (
+            ("--aggregate", self.aggregate_s, 0.1),
+            ("--group-wait", self.group_wait_s, 0.0),
+            ("--report-events", self.report_events_s, 1.0),
+        )
+        for option, value, least in lengths:
+            if value is not None and not least <= value <= LONGEST_S:
+                raise BadConfig(f"{option} must be from {least:g} to {LONGEST_S:,} seconds, not {value:g}")
+        if self.max_flows < 1:
+            raise BadConfig(f"--max-flows must be at least 1, not {self.max_flows}")
+        if self.group is not None and self.group < 1:
+            raise BadConfig(f"--group must be at least 1, not {self.group}")
+        if self.aggregate_s is not None and self.group is not None:
+            raise BadConfig("--aggregate sums datagrams up and --group keeps each: give one of them")
+        if self.summaries is not None and self.shape.name != "full":
+            raise BadConfig(f"--shape {self.shape.name} is for one event a datagram: not with --aggregate or --group")
+        if self.aggregate_s is not None and (self.shape.text or self.shape.json_payload):
+            raise BadConfig("--text and --json-payload add to single datagrams: not with --aggregate")
+
+    @property
+    def hold_ns(self) -> int:
+        """How long a datagram may wait for others."""
+        return int((self.aggregate_s if self.aggregate_s is not None else self.group_wait_s) * SECOND_NS)
+
+    @property
+    def summaries(self) -> str | None:
+        """`flow` or `batch` where an event stands for many datagrams."""
+        return "flow" if self.aggregate_s is not None else "batch" if self.group is not None else None
 
 
 @dataclass
@@ -149,6 +191,30 @@ class Corridor:
     """Datagrams still to come before `count` is reached (None: no count)."""
     finished: bool = False
     """No further source is to be read."""
+    reporter: Reporter | None = None
+    moment: int = 0
+    """The capture's time so far, by which what a replay sums up and its rates per source go."""
+
+    def __post_init__(self) -> None:
+        room = self.job.max_flows + MAX_REST + 1 if self.job.summaries == "flow" else 0
+        self.outbox = Outbox(
+            self.delivery, self.limits, self.report, clock=self.clock, wait_for_rate=self.wait_for_rate, room=room
+        )
+
+    def beat(self, reading: Report) -> None:
+        """What is due about ten times a second: whom the limits keep back, and a report."""
+        self.report.turned_away = self.limits.loudest()
+        self.report.turned_away_error = self.limits.turned_away.error
+        if self.reporter is not None:
+            entry = self.reporter.due(self.report, reading)
+            if entry is not None:
+                self.outbox.send_report(entry)
+
+    def end(self) -> None:
+        """The last report, once everything has been read and counted."""
+        self.beat(Report())
+        if self.reporter is not None:
+            self.outbox.send_report(self.reporter.make(self.report, Report()))
 
     def wait_until(self, due_ns: int) -> None:
         """Sleep to an absolute deadline, doing meanwhile what is due. A stop ends the wait."""
@@ -163,12 +229,6 @@ class Corridor:
             self.wait_until(self.clock() + wait_ns)
             wait_ns = self.limits.wait(self.clock())
         return not wait_ns
-
-    def told(self) -> Report:
-        """The report, with whom the limits turned away most as of now."""
-        self.report.turned_away = self.limits.loudest()
-        self.report.turned_away_error = self.limits.turned_away.error
-        return self.report
 
 
 def run(
@@ -187,22 +247,47 @@ def run(
     corridor is finished: a count reached, a budget used up, the sink down. Where a rate limit makes a replay wait,
     a live run refuses. `on_tick` is called about ten times a second.
     """
-    delivery, report, limits = corridor.delivery, corridor.report, corridor.limits
-    clock, stop, ports = corridor.clock, corridor.stop, corridor.job.ports
+    gather = make_gather(corridor.job, shape, live=live)
     if pace is not None:
         pace.anchor()
-    beat = clock()
-    moment = 0  # the capture's time, by which a replay's limits per source go
+    try:
+        _walk(source, corridor, extractor, shape, pace, live, gather, on_tick)
+    finally:
+        if gather is not None:
+            corridor.outbox.tell(gather.finish(), corridor.clock() if live else corridor.moment)
+            corridor.outbox.close()
+            corridor.finished |= corridor.outbox.spent is not None
+
+
+def _walk(
+    source: Iterable[Frame | None],
+    corridor: Corridor,
+    extractor: Extractor,
+    shape: Shape,
+    pace: Pace | None,
+    live: bool,
+    gather: Gather | None,
+    on_tick: Callable[[], None],
+) -> None:
+    delivery, report, limits, outbox = corridor.delivery, corridor.report, corridor.limits, corridor.outbox
+    clock, stop, ports, reporter = corridor.clock, corridor.stop, corridor.job.ports, corridor.reporter
+    beat = heard = clock()
     for frame in source:
         now = clock()
         if frame is None or now >= beat:
             delivery.tick()
             on_tick()
             beat = now + BEAT_NS
+            if gather is not None:
+                # A replay goes by the capture's time; only a pipe that has fallen silent is not waited for.
+                silent = not live and frame is None and now - heard >= corridor.job.hold_ns
+                outbox.tell(gather.finish() if silent else gather.due(now) if live else [], now)
+                outbox.release()
         if stop.is_set() and not live:
             return
         if frame is None:
             continue
+        heard = now
         datagram = extractor.feed(frame)
         if not isinstance(datagram, Datagram):
             continue
@@ -216,28 +301,29 @@ def run(
         if reason is not None:
             report.unselected[reason] += 1
             continue
+        if reporter is not None:
+            reporter.hear(datagram)
         if datagram.time_ns is not None:
-            moment = datagram.time_ns
+            corridor.moment = datagram.time_ns
         if pace is not None:
+            if gather is not None:  # what is complete by then need not wait for it
+                outbox.tell(gather.due(corridor.moment), corridor.moment)
             corridor.wait_until(pace.deadline(datagram.time_ns, clock()))
-        reason = limits.admit(datagram, clock() if live else moment)
+        moment = clock() if live else corridor.moment
+        reason = limits.admit(datagram, moment)
         if reason is not None:
             report.refused[reason] += 1
             continue
-        if not live and not corridor.wait_for_rate():
+        if gather is not None:
+            outbox.tell(gather.add(datagram, moment), moment)
+        elif live or corridor.wait_for_rate():
+            outbox.send(shape.entry(datagram))
+        else:
             report.refused["interrupted"] += 1
             continue
-        entry = shape.entry(datagram)
-        spent = limits.afford(entry)
-        if spent is not None:
-            report.refused["budget"] += 1
-            report.failures.append(f"reached {spent}: stopped reading")
-            corridor.finished = True
-            return
-        delivery.add(entry)
         if corridor.left is not None:
             corridor.left -= 1
-        if delivery.down is not None or corridor.left == 0:
+        if delivery.down is not None or corridor.left == 0 or outbox.spent is not None:
             corridor.finished = True
             return
 
@@ -276,6 +362,8 @@ def execute(
         limits = make_limits(job, costs_money=sink.costs_money)
         ignore = names_in_dns(getattr(sink, "hosts", ()))
         corridor = Corridor(job, delivery, limits, report, watcher, stop, clock, sleep, ignore, left=job.count)
+        if job.report_events_s is not None:
+            corridor.reporter = Reporter(job.shape, int(job.report_events_s * SECOND_NS), limits, clock=clock)
         try:
             if job.interfaces:
                 _sniff(corridor, chosen)
@@ -283,8 +371,8 @@ def execute(
                 _replay(corridor, captures, chosen)
         finally:
             report.interrupted = stop.is_set()
+            corridor.end()
             delivery.finish(give_up=_grace(stop, clock))
-            corridor.told()
             report.ended_by = delivery.down
     return report
 
@@ -314,7 +402,8 @@ def _replay_one(corridor: Corridor, path: str, chosen: Filter | None, pace: Pace
         watcher.note(str(damage))
 
     def on_tick() -> None:
-        watcher.tick(corridor.told(), reading, capture.position, capture.size)
+        corridor.beat(reading)
+        watcher.tick(report, reading, capture.position, capture.size)
 
     extractor = Extractor(reading, decapsulate=corridor.job.decapsulate)
     shape = replace(corridor.job.shape, file=path, loop=loop)
@@ -368,7 +457,8 @@ def _sniff(corridor: Corridor, chosen: Filter | None) -> None:
         def on_tick() -> None:
             reading.kernel_drops = source.kernel_drops()
             reading.queue_drops = source.queue_drops
-            watcher.tick(corridor.told(), reading, 0, None)
+            corridor.beat(reading)
+            watcher.tick(report, reading, 0, None)
 
         try:
             run(frames, corridor, extractor=extractor, shape=job.shape, live=True, on_tick=on_tick)
@@ -475,7 +565,18 @@ def event_bus(bus: Bus) -> EventBridgeSink:
 def make_limits(job: Job, *, costs_money: bool) -> Limits:
     """The limits of a run. Live, the table of sources has a key that nobody can guess; a replay repeats itself."""
     live = bool(job.interfaces)
-    return Limits(job, live=live, costs_money=costs_money, key=os.urandom(16) if live else b"")
+    key = os.urandom(16) if live else b""
+    return Limits(job, live=live, costs_money=costs_money, summaries=job.summaries, key=key)
+
+
+def make_gather(job: Job, shape: Shape, *, live: bool) -> Gather | None:
+    """What sums datagrams up into events, if the job asks for it."""
+    if job.aggregate_s is not None:
+        return FlowTable(shape, job.hold_ns, max_flows=job.max_flows, aligned=not live)
+    if job.group is not None:
+        most = min(quotas.CHUNK_BYTES, job.bus.max_request_bytes)
+        return Grouper(shape, job.group, job.hold_ns, max_bytes=most)
+    return None
 
 
 def rate_in_force(job: Job) -> str:

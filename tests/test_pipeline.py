@@ -66,9 +66,9 @@ def walk(
     extractor = Extractor(reading)
     run(frames, corridor, extractor=extractor, shape=Shape(), pace=pace, live=live)
     extractor.finish()
-    delivery.finish()
-    corridor.told()
     report.merge(reading)
+    corridor.end()
+    delivery.finish()
     assert report.adds_up()
     return report, sink, clock
 

@@ -136,7 +136,7 @@ def test_sigterm_delivers_the_last_batch_to_the_bus(veth: Veth) -> None:
 
 
 def test_the_default_limit_refuses_a_flood(veth: Veth) -> None:
-    """2,000 datagrams at once of one source to a bus: about its burst gets through, the rest is refused by name, exit code 130."""
+    """2,000 datagrams of one source at once to a bus: about its burst gets through, the rest is refused by name."""
     with moto_server() as url, start("sniff", "-i", veth.name, "--endpoint-url", url, env=FAKE_AWS) as process:
         assert process.stderr is not None
         read_until(process.stderr.fileno(), b"listening on ")

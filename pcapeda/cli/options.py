@@ -66,7 +66,11 @@ SourceOption = Annotated[
 ]
 DetailTypeOption = Annotated[
     str | None,
-    typer.Option("--detail-type", help="The event's detail-type. [default: UdpPacket]", rich_help_panel=EVENT),
+    typer.Option(
+        "--detail-type",
+        help="The event's detail-type. [default: by its kind: UdpPacket, UdpFlow, …]",
+        rich_help_panel=EVENT,
+    ),
 ]
 ResourceOption = Annotated[
     list[str] | None,
@@ -75,6 +79,49 @@ ResourceOption = Annotated[
 ShapeOption = Annotated[
     ShapeName,
     typer.Option("--shape", help="What detail holds; `pcapeda schema` describes each shape.", rich_help_panel=EVENT),
+]
+AggregateOption = Annotated[
+    float | None,
+    typer.Option(
+        "--aggregate",
+        metavar="S",
+        help="Every S seconds one UdpFlow event per source, destination and port, instead of packets.",
+        rich_help_panel=EVENT,
+    ),
+]
+MaxFlowsOption = Annotated[
+    int,
+    typer.Option(
+        "--max-flows",
+        metavar="N",
+        min=1,
+        max=1_000_000,
+        help="How many flows --aggregate keeps apart; the rest is summed up.",
+        rich_help_panel=EVENT,
+    ),
+]
+GroupOption = Annotated[
+    int | None,
+    typer.Option(
+        "--group",
+        metavar="N",
+        min=1,
+        help="Up to N datagrams to one address and port in one UdpPacketBatch event.",
+        rich_help_panel=EVENT,
+    ),
+]
+GroupWaitOption = Annotated[
+    float,
+    typer.Option("--group-wait", metavar="S", min=0, help="How long --group waits for more.", rich_help_panel=EVENT),
+]
+ReportEventsOption = Annotated[
+    float | None,
+    typer.Option(
+        "--report-events",
+        metavar="S",
+        help="Every S seconds a UdpReport event: rates, refusals, drops, top sources.",
+        rich_help_panel=EVENT,
+    ),
 ]
 TextOption = Annotated[
     bool,

@@ -17,6 +17,9 @@ DETAIL_TYPE = "UdpFlow"
 SAMPLE_BYTES = 1024
 """Most bytes of a flow's first payload that its event shows."""
 
+MAX_FLOWS = 1000
+"""Flows that a window keeps apart unless told otherwise."""
+
 MAX_REST = 256
 """Destinations and ports that a full window keeps apart for sources it has no room for."""
 
