@@ -223,8 +223,9 @@ class Limits:
         self.turned_away.add((reason, source_key(source)), amount)
 
     def loudest(self) -> Counter[tuple[str, str]]:
-        """Whom the limits turned away most, by reason and source."""
-        return Counter(dict(self.turned_away.top(TOP)))
+        """Whom the limits turned away most, by reason and source; nobody whose count is mostly the tally's error."""
+        error = self.turned_away.error
+        return Counter({who: count for who, count in self.turned_away.top(TOP) if count > 2 * error})
 
 
 def in_force(limits: Limits) -> str:

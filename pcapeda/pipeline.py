@@ -192,6 +192,8 @@ class Corridor:
     finished: bool = False
     """No further source is to be read."""
     reporter: Reporter | None = None
+    max_event_bytes: int = quotas.CHUNK_BYTES
+    """Largest event that may be made of many datagrams: a billed chunk, or less where the sink takes less."""
     moment: int = 0
     """The capture's time so far, by which what a replay sums up and its rates per source go."""
 
@@ -247,7 +249,7 @@ def run(
     corridor is finished: a count reached, a budget used up, the sink down. Where a rate limit makes a replay wait,
     a live run refuses. `on_tick` is called about ten times a second.
     """
-    gather = make_gather(corridor.job, shape, live=live)
+    gather = make_gather(corridor.job, shape, live=live, max_bytes=corridor.max_event_bytes)
     if pace is not None:
         pace.anchor()
     try:
@@ -362,6 +364,7 @@ def execute(
         limits = make_limits(job, costs_money=sink.costs_money)
         ignore = names_in_dns(getattr(sink, "hosts", ()))
         corridor = Corridor(job, delivery, limits, report, watcher, stop, clock, sleep, ignore, left=job.count)
+        corridor.max_event_bytes = min(quotas.CHUNK_BYTES, sink.limits.max_bytes)
         if job.report_events_s is not None:
             corridor.reporter = Reporter(job.shape, int(job.report_events_s * SECOND_NS), limits, clock=clock)
         try:
@@ -569,13 +572,12 @@ def make_limits(job: Job, *, costs_money: bool) -> Limits:
     return Limits(job, live=live, costs_money=costs_money, summaries=job.summaries, key=key)
 
 
-def make_gather(job: Job, shape: Shape, *, live: bool) -> Gather | None:
-    """What sums datagrams up into events, if the job asks for it."""
+def make_gather(job: Job, shape: Shape, *, live: bool, max_bytes: int) -> Gather | None:
+    """What sums datagrams up into events of up to `max_bytes`, if the job asks for it."""
     if job.aggregate_s is not None:
         return FlowTable(shape, job.hold_ns, max_flows=job.max_flows, aligned=not live)
     if job.group is not None:
-        most = min(quotas.CHUNK_BYTES, job.bus.max_request_bytes)
-        return Grouper(shape, job.group, job.hold_ns, max_bytes=most)
+        return Grouper(shape, job.group, job.hold_ns, max_bytes=max_bytes)
     return None
 
 

@@ -179,5 +179,5 @@ class Reporter:
             time_ns=self._wall(),
             cost_usd=quotas.cost_usd(seen.chunks, self._limits.bounds.price),
             sources=self._heard.top(TOP),
-            turned_away=self._limits.turned_away.top(TOP),
+            turned_away=self._limits.loudest().most_common(),
         )

@@ -344,6 +344,8 @@ def show_summary(
     if report.turned_away:
         about = f" (each up to {report.turned_away_error:,} too high)" if report.turned_away_error else ""
         lines.append(("most by", _turned_away(report.turned_away) + about, ""))
+    elif report.turned_away_error:
+        lines.append(("most by", "many sources, of which none stands out", ""))
     drops = report.kernel_drops + report.queue_drops
     if drops:
         told = f"{plural(report.kernel_drops, 'packet')} by the kernel, {report.queue_drops:,} by us: too fast for us"

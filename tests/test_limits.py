@@ -11,6 +11,7 @@ from pcapeda.errors import BadConfig
 from pcapeda.limits import Bounds, Limits, Networks, flow_number, in_force
 from pcapeda.model import Datagram, Entry
 from pcapeda.pace import SECOND_NS, TokenBucket
+from tests.command import FIXTURES, pcapeda
 from tests.datagrams import EXAMPLE, datagrams
 
 
@@ -214,3 +215,33 @@ def test_what_is_in_force_is_said() -> None:
     assert lifted.startswith("no rate limit: 1.00 USD per million")
     assert "of one source, 7 events/s" in in_force(live(max_rate=0, max_rate_per_source=7))
     assert "of one source" not in in_force(live(max_rate_per_source=0))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--sample", "10"), b"as in --sample 1/100"),
+        (("--sample", "1/0"), b"--sample"),
+        (("--allow", "10.0.0.1/8"), b"10.0.0.0/8"),
+        (("--deny", "nowhere"), b"not a network"),
+        (("--price", "0"), b"--price"),
+        (("--max-rate-per-source", "nan"), b"--max-rate-per-source"),
+        (("--group", "5", "--aggregate", "5"), b"give one of them"),
+    ],
+)
+def test_the_command_line_refuses_what_it_cannot_honour(options: tuple[str, ...], words: bytes) -> None:
+    """Exit code 2 and a line or two, before anything is read."""
+    done = pcapeda("replay", FIXTURES / "mixed.pcap", "-n", *options)
+    assert done.returncode == 2
+    assert done.stdout == b""
+    assert words in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_the_summary_names_who_was_limited() -> None:
+    """By reason and source, most first; the events that came through are those of the others."""
+    done = pcapeda("replay", FIXTURES / "mixed.pcap", "-n", "--deny", "192.0.2.0/24")
+    assert done.returncode == 0, done.stderr
+    assert b"9 denied" in done.stderr
+    assert b"denied: 192.0.2.20 (6), 192.0.2.1 (2)" in done.stderr
+    assert b"192.0.2." not in b"".join(line.split(b'"Source":{')[1][:30] for line in done.stdout.splitlines())
