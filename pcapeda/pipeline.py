@@ -102,6 +102,8 @@ class Job(Bounds):
     count: int | None = None
     ports: frozenset[int] = frozenset()
     decapsulate: bool = False
+    fragment_age_s: float = 30.0
+    fragment_mib: int = 64
     # event
     shape: Shape = field(default_factory=Shape)
     bus: Bus = field(default_factory=Bus)
@@ -134,6 +136,7 @@ class Job(Bounds):
         spans = (
             ("--maxsleep", self.max_sleep_s),
             ("--duration", self.duration_s),
+            ("--fragment-age", self.fragment_age_s),
         )
         for option, value in spans:
             if value is not None and not 0 <= value < float("inf"):
@@ -408,7 +411,7 @@ def _replay_one(corridor: Corridor, path: str, chosen: Filter | None, pace: Pace
         corridor.beat(reading)
         watcher.tick(report, reading, capture.position, capture.size)
 
-    extractor = Extractor(reading, decapsulate=corridor.job.decapsulate)
+    extractor = _extractor(corridor.job, reading)
     shape = replace(corridor.job.shape, file=path, loop=loop)
     try:
         with Capture(path, note=damaged) as capture:
@@ -430,6 +433,15 @@ def _replay_one(corridor: Corridor, path: str, chosen: Filter | None, pace: Pace
         report.merge(reading)
 
 
+def _extractor(job: Job, reading: Report) -> Extractor:
+    return Extractor(
+        reading,
+        decapsulate=job.decapsulate,
+        defrag_bytes=job.fragment_mib * MIB,
+        fragment_age_ns=int(job.fragment_age_s * SECOND_NS),
+    )
+
+
 def _filtered(frames: Iterable[Frame | None], chosen: Filter, reading: Report) -> Iterator[Frame | None]:
     """Only what the filter selects; the rest is counted as skipped."""
     for frame in frames:
@@ -447,7 +459,7 @@ def _sniff(corridor: Corridor, chosen: Filter | None) -> None:
 
     job, report, watcher = corridor.job, corridor.report, corridor.watcher
     reading = Report()
-    extractor = Extractor(reading, decapsulate=job.decapsulate)
+    extractor = _extractor(job, reading)
     with ExitStack() as stack:
         source = LiveSource(job.interfaces, filter=chosen, buffer_bytes=job.buffer_mib * MIB)
         source.open()

@@ -29,7 +29,7 @@ def why_not() -> str | None:
         return "ip (iproute2) is not installed"
     if os.geteuid() != 0:
         return "network namespaces need root"
-    name = f"pcapeda-try-{os.getpid()}"
+    name = f"pcapeda-{os.getpid()}-try"
     tried = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
     subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
     return f"ip netns add: {tried.stderr.strip()}" if tried.returncode else None
@@ -58,15 +58,6 @@ class Veth:
     def inside(self, *arguments: str) -> None:
         """Run ip(8) in the namespace."""
         ip("-n", self.namespace, *arguments)
-
-    def vlan(self, identifier: int) -> str:
-        """Make a VLAN interface in the namespace, whose way to 198.51.100.1 leads to the end here; its name."""
-        name = f"{self.peer}.{identifier}"
-        self.inside("link", "add", "link", self.peer, "name", name, "type", "vlan", "id", str(identifier))
-        self.inside("link", "set", name, "up")
-        self.inside("addr", "add", "198.51.100.2/24", "dev", name)
-        self.inside("neigh", "add", "198.51.100.1", "lladdr", self.mac, "dev", name)
-        return name
 
     def start(self, code: str, *arguments: object) -> subprocess.Popen[bytes]:
         """Run Python code in the namespace; `sys.argv[1:]` are the arguments. The code may `import socket` and such."""
@@ -112,11 +103,21 @@ with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
 """
 
 
+def _sweep() -> None:
+    """Remove what test runs that were killed have left: the namespaces of processes that are no more."""
+    for path in Path("/run/netns").glob("pcapeda-*-*"):
+        process = path.name.split("-")[1]
+        if process.isdigit() and not Path(f"/proc/{process}").exists():
+            subprocess.run(["ip", "netns", "del", path.name], capture_output=True, check=False)
+
+
 @contextmanager
 def veth_pair() -> Iterator[Veth]:
     """Names are unique to this process; everything is gone afterwards, whatever happened."""
-    number = f"{os.getpid()}{next(_unique):02d}"
-    veth = Veth(f"pcapeda-{number}", f"pe{number}a", f"pe{number}b")
+    _sweep()
+    number = next(_unique)
+    ends = (f"pe{os.getpid()}{number:02d}{end}" for end in "ab")
+    veth = Veth(f"pcapeda-{os.getpid()}-{number}", *ends)
     with ExitStack() as stack:
         ip("netns", "add", veth.namespace)
         stack.callback(subprocess.run, ["ip", "netns", "del", veth.namespace], capture_output=True, check=False)

@@ -77,11 +77,22 @@ def test_a_packet_by_hand() -> None:
 
 
 @settings(deadline=None)
-@given(st.integers(0, 2**64 - 1), st.integers(0, 255), st.integers(-(2**63), 2**63 - 1), st.sampled_from("<>"))
-def test_times_are_exact_in_every_unit(ticks: int, resolution: int, offset: int, order: str) -> None:
+@given(
+    st.integers(0, 2**64 - 1),
+    st.integers(0, 255),
+    st.integers(-(2**63), 2**63 - 1),
+    st.sampled_from("<>"),
+    st.booleans(),
+)
+def test_times_are_exact_in_every_unit(ticks: int, resolution: int, offset: int, order: str, obsolete: bool) -> None:
     """Any resolution, power of ten or two, and any offset: whole nanoseconds, rounded down, not one off."""
     options = ((9, bytes([resolution])), (14, struct.pack(f"{order}q", offset)))
-    frames, _ = read_bytes(section(order) + interface(*options, order=order) + packet(b"", ticks=ticks, order=order))
+    if obsolete:
+        head = struct.pack(f"{order}HHIIII", 0, 0, ticks >> 32, ticks & 0xFFFF_FFFF, 0, 0)
+        one = block(2, head, order=order)
+    else:
+        one = packet(b"", ticks=ticks, order=order)
+    frames, _ = read_bytes(section(order) + interface(*options, order=order) + one)
     unit = Fraction(1, 2 ** (resolution & 0x7F)) if resolution & 0x80 else Fraction(1, 10**resolution)
     assert frames[0].time_ns == (ticks * unit + offset) * 10**9 // 1
 

@@ -60,6 +60,27 @@ DecapsulateOption = Annotated[
         rich_help_panel=SELECT,
     ),
 ]
+FragmentAgeOption = Annotated[
+    float,
+    typer.Option(
+        "--fragment-age",
+        metavar="S",
+        min=0,
+        help="Give up IP fragments whose datagram is not whole after S seconds of capture time.",
+        rich_help_panel=SELECT,
+    ),
+]
+FragmentMibOption = Annotated[
+    int,
+    typer.Option(
+        "--fragment-mib",
+        metavar="N",
+        min=1,
+        max=65536,
+        help="Memory for IP fragments that wait for others; the oldest give way.",
+        rich_help_panel=SELECT,
+    ),
+]
 SourceOption = Annotated[
     str | None,
     typer.Option("--source", help="The event's source. [default: udp.raw]", rich_help_panel=EVENT),

@@ -19,6 +19,8 @@ def replay(
     count: options.CountOption = None,
     port: options.PortOption = None,
     decapsulate: options.DecapsulateOption = False,
+    fragment_age: options.FragmentAgeOption = 30.0,
+    fragment_mib: options.FragmentMibOption = 64,
     speed: Annotated[
         float | None,
         typer.Option(

@@ -109,6 +109,8 @@ def make_job(given: Mapping[str, Any], **own: Any) -> "Job":
         count=given["count"],
         ports=frozenset(given["port"] or ()),
         decapsulate=given["decapsulate"],
+        fragment_age_s=given["fragment_age"],
+        fragment_mib=given["fragment_mib"],
         shape=Shape(
             given["shape"].value,
             source=given["source"],

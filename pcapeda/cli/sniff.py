@@ -39,6 +39,8 @@ def sniff(
     count: options.CountOption = None,
     port: options.PortOption = None,
     decapsulate: options.DecapsulateOption = False,
+    fragment_age: options.FragmentAgeOption = 30.0,
+    fragment_mib: options.FragmentMibOption = 64,
     source: options.SourceOption = None,
     detail_type: options.DetailTypeOption = None,
     resource: options.ResourceOption = None,

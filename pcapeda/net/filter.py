@@ -62,13 +62,18 @@ class Filter:
         first: BadFilter | None = None
         for linktype in _CHECKED:
             try:
-                self.program(linktype)
+                self.check_for(linktype)
             except BadFilter as error:
                 first = first or error
             else:
                 return
         if first is not None:
             raise first
+
+    def check_for(self, linktype: int) -> None:
+        """Raises `BadFilter` when a packet socket whose frames become `linktype` cannot have this filter."""
+        libpcap = self._libpcap()
+        self._compile(libpcap, libpcap.pcap_open_dead(_DLT.get(linktype, linktype), SNAPLEN), linktype, optimize=False)
 
     def matches(self, frame: Frame) -> bool:
         """Whether the filter selects a record of a capture file, by its captured bytes and its length on the wire.
@@ -128,14 +133,17 @@ class Filter:
 
         return matcher
 
-    def _compile(self, libpcap: ModuleType, handle: Any, linktype: int) -> bytes:
-        """The instructions that libpcap makes for `handle`, which is closed."""
+    def _compile(self, libpcap: ModuleType, handle: Any, linktype: int, *, optimize: bool = True) -> bytes:
+        """The instructions that libpcap makes for `handle`, which is closed.
+
+        Optimizing takes it seconds for hundreds of terms: not worth it for finding mistakes.
+        """
         program = libpcap.bpf_program()
         expression = self.expression.encode("utf-8", "surrogateescape")
         try:
             if b"\0" in expression:  # C would read up to it, which is another filter
                 raise BadFilter(f"filter {self.expression!r}: it holds a NUL character")
-            if libpcap.pcap_compile(handle, ctypes.byref(program), expression, 1, -1) != 0:
+            if libpcap.pcap_compile(handle, ctypes.byref(program), expression, optimize, -1) != 0:
                 where = "" if linktype == ETHERNET else f" (for link type {linktype})"
                 raise BadFilter(
                     f"filter {self.expression!r}: {_line(libpcap.pcap_geterr(handle))}{where}",

@@ -260,7 +260,7 @@ class LiveSource:
         without_tcp = "not tcp"
         if self._filter is not None and self._filter.expression.strip():
             # Alone first: its own words for its own mistakes, and brackets that do not pair cannot reach around ours.
-            self._filter.program(ring.linktype, interface=interface)
+            self._filter.check_for(ring.linktype)
             # Ours comes first: a `vlan` in the other shifts where all that follows looks.
             without_tcp += f" and ({self._filter.expression})"
         return Filter(without_tcp).program(ring.linktype, interface=interface, snaplen=self._snaplen)

@@ -1,0 +1,258 @@
+"""Where a pattern's paths lead in an event, and which leaves of it may be taken together.
+
+**Paths.** Pattern and event are flattened to dotted paths, and a dot inside a key is not told from nesting: `{"a":
+{"b": 1}}` and `{"a.b": 1}` are one path. Array structure leaves the path: each element contributes its leaves at the
+array's own path. `{}` and `[]` contribute none, so nothing exists there; `null` is a leaf.
+
+**Array consistency.** Two leaves may not come from different elements of the same array. Each leaf carries a trail: for
+each array around it (from the outside) which array and which element. Only objects and arrays in an array add to the
+trail, so plain scalars side by side never exclude each other. A rule matches if one satisfying leaf per path can be
+chosen such that no array occurs with two elements. Paths are taken in ascending order (by UTF-16 units), and
+`{"exists": false}` asks for no leaf that agrees with the elements chosen *so far*.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from pcapeda.errors import BadEvent
+from pcapeda.rules.reader import Pairs, is_sequence, text_of
+from pcapeda.rules.values import Leaf, Test, leaf
+
+Trail = tuple[tuple[int, int], ...]
+"""The array elements a leaf is in: (number of the array in this event, index), from the outermost."""
+
+Found = tuple[int, Leaf, Trail]
+"""A leaf: the number of its path, its value, its trail."""
+
+_MANY_DOTS = 32
+_MISSING = object()
+MAX_CHOICES = 1_000_000
+"""Combinations of array elements looked at per rule and event, before the event is refused as hostile."""
+
+
+class Step:
+    """A place that some path of the patterns goes through; `number` is that of the path that ends here, or -1."""
+
+    __slots__ = ("children", "deep", "number", "prefix")
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.number = -1
+        self.children: list[tuple[str, Step]] = []
+        self.deep = False
+
+
+class Finder:
+    """Finds the leaves of an event at given paths; the n-th path has number n."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self.paths = tuple(paths)
+        self._root = Step("")
+        self._steps: dict[str, Step] = {"": self._root}
+        edges: set[tuple[str, str]] = set()
+        for index, path in enumerate(self.paths):
+            self._add(path + ".", index, edges)
+        for start, key in sorted(edges):
+            self._steps[start].children.append((key, self._steps[f"{start}{key}."]))
+
+    def _add(self, path: str, index: int, edges: set[tuple[str, str]]) -> None:
+        # A key of the event may hold any number of the path's dots, so each pair of dots is an edge.
+        stops = [0, *(at + 1 for at, char in enumerate(path) if char == ".")]
+        for stop in stops[1:]:
+            self._steps.setdefault(path[:stop], Step(path[:stop]))
+        self._steps[path].number = index
+        if len(stops) <= _MANY_DOTS:
+            edges.update(
+                (path[:start], path[start : stop - 1])
+                for position, start in enumerate(stops)
+                for stop in stops[position + 1 :]
+            )
+        else:  # their number grows with the square: look such places up by name instead
+            for stop in stops:
+                self._steps[path[:stop]].deep = True
+
+    def find(self, event: Mapping[str, Any] | Pairs, arrays: list[str] | None = None) -> list[Found]:
+        """All leaves of `event` at the paths. `arrays` is filled with the path of each array, by its number."""
+        found: list[Found] = []
+        arrays = [] if arrays is None else arrays
+        todo: list[tuple[Step, Any, Trail]] = [(self._root, event, ())]
+        while todo:
+            step, members, trail = todo.pop()
+            if members.__class__ is dict and not step.deep:
+                for key, child in step.children:
+                    value = members.get(key, _MISSING)
+                    kind = value.__class__
+                    if kind is str:
+                        if child.number >= 0:
+                            found.append((child.number, value if value.isascii() else text_of(value), trail))
+                    elif kind is dict:
+                        todo.append((child, value, trail))
+                    elif kind is int:
+                        if child.number >= 0:
+                            found.append((child.number, leaf(value), trail))
+                    elif value is not _MISSING:
+                        self._other(child, value, trail, arrays, found, todo)
+            else:
+                for child, value in self._members(step, members):
+                    self._other(child, value, trail, arrays, found, todo)
+        return found
+
+    def _members(self, step: Step, members: Any) -> Iterable[tuple[Step, Any]]:
+        """The members of any kind of object that some path goes on with."""
+        pairs = members if isinstance(members, Pairs) else members.items()
+        if step.deep:
+            steps = self._steps
+            return [(steps[name], value) for key, value in pairs if (name := f"{step.prefix}{key}.") in steps]
+        children = dict(step.children)
+        return [(children[key], value) for key, value in pairs if key in children]
+
+    def _other(
+        self,
+        step: Step,
+        value: Any,
+        trail: Trail,
+        arrays: list[str],
+        found: list[Found],
+        todo: list[tuple[Step, Any, Trail]],
+    ) -> None:
+        if value.__class__ is dict or isinstance(value, Mapping | Pairs):
+            todo.append((step, value, trail))
+        elif value.__class__ is list or is_sequence(value):
+            self._elements(step, value, trail, arrays, found, todo)
+        elif step.number >= 0:
+            found.append((step.number, leaf(value), trail))
+
+    def _elements(
+        self,
+        step: Step,
+        array: Any,
+        trail: Trail,
+        arrays: list[str],
+        found: list[Found],
+        todo: list[tuple[Step, Any, Trail]],
+    ) -> None:
+        """The leaves of an array and of the arrays in it."""
+        pending: list[tuple[Any, Trail]] = [(array, trail)]
+        while pending:
+            elements, around = pending.pop()
+            number = len(arrays)
+            arrays.append(step.prefix[:-1])
+            for index, value in enumerate(elements):
+                if value.__class__ is dict or isinstance(value, Mapping | Pairs):
+                    todo.append((step, value, (*around, (number, index))))
+                elif value.__class__ is list or is_sequence(value):
+                    pending.append((value, (*around, (number, index))))
+                elif step.number >= 0:
+                    found.append((step.number, leaf(value), around))
+
+
+# choosing leaves
+
+
+Choice = frozenset[tuple[int, int]]
+"""Array elements decided on: (number of the array, index), at most one per array."""
+
+
+class _Branch:
+    """Leaves of one path by their trails: at each level, by array and element."""
+
+    __slots__ = ("arrays", "here")
+
+    def __init__(self) -> None:
+        self.here = False
+        self.arrays: dict[int, dict[int, _Branch]] = {}
+
+    @classmethod
+    def of(cls, trails: Iterable[Trail]) -> "_Branch":
+        root = cls()
+        for trail in trails:
+            branch = root
+            for array, index in trail:
+                elements = branch.arrays.setdefault(array, {})
+                if index not in elements:
+                    elements[index] = cls()
+                branch = elements[index]
+            branch.here = True
+        return root
+
+    def agreeing(self, chosen: dict[int, int]) -> Iterable[Trail]:
+        """The trails that contradict nothing chosen."""
+        todo: list[tuple[_Branch, Trail]] = [(self, ())]
+        while todo:
+            branch, trail = todo.pop()
+            if branch.here:
+                yield trail
+            for array, elements in branch.arrays.items():
+                if array in chosen:
+                    if chosen[array] in elements:
+                        todo.append((elements[chosen[array]], (*trail, (array, chosen[array]))))
+                else:
+                    todo += ((inner, (*trail, (array, index))) for index, inner in elements.items())
+
+
+def consistent(fields: Sequence[tuple[Sequence[Test], Sequence[tuple[Leaf, Trail]]]]) -> bool:
+    """Whether one leaf per field, in the order of the fields, can be chosen together.
+
+    A field is its alternatives and all leaves at its path; its `absent` alternative is satisfied by there being none
+    that agrees with what was chosen before. Raises `BadEvent` when there are too many combinations to look at.
+    """
+    satisfying: list[_Branch] = []
+    every: list[_Branch | None] = []
+    weighed: list[set[Trail]] = []  # the trails a field may be decided by
+    for tests, there in fields:
+        accepted = {trail for value, trail in there if any(test.accepts(value) for test in tests)}
+        satisfying.append(_Branch.of(accepted))
+        if any(test.kind == "absent" for test in tests):
+            weighed.append({trail for _, trail in there})
+            every.append(_Branch.of(weighed[-1]))
+        elif accepted:
+            weighed.append(accepted)
+            every.append(None)
+        else:
+            return False
+    relevant = _relevant(weighed)
+
+    def options(field: int, choice: Choice) -> Iterator[Choice]:
+        chosen, leaves = dict(choice), every[field]
+        if leaves is not None and next(iter(leaves.agreeing(chosen)), None) is None:
+            yield _kept(choice, (), relevant[field])
+        for trail in satisfying[field].agreeing(chosen):
+            yield _kept(choice, trail, relevant[field])
+
+    # depth first, so that what fits is found soon; a choice that led nowhere is not followed twice
+    tried: set[tuple[int, Choice]] = set()
+    open_fields = [options(0, frozenset())]
+    for _ in range(MAX_CHOICES):
+        choice = next(open_fields[-1], None)
+        if choice is None:
+            open_fields.pop()
+            if not open_fields:
+                return False
+        elif len(open_fields) == len(fields):
+            return True
+        elif (step := (len(open_fields), choice)) not in tried:
+            tried.add(step)
+            open_fields.append(options(*step))
+    raise BadEvent(f"event has more than {MAX_CHOICES:,} combinations of array elements to look at")
+
+
+def _relevant(weighed: Sequence[set[Trail]]) -> list[dict[int, set[int]]]:
+    """For each field, the arrays and elements that the leaves of the fields after it are in."""
+    seen: dict[int, set[int]] = {}
+    relevant: list[dict[int, set[int]]] = [{}]
+    for trails in reversed(weighed[1:]):
+        seen = {array: set(elements) for array, elements in seen.items()}
+        for trail in trails:
+            for array, element in trail:
+                seen.setdefault(array, set()).add(element)
+        relevant.append(seen)
+    relevant.reverse()
+    return relevant
+
+
+def _kept(choice: Choice, trail: Trail, matter: dict[int, set[int]]) -> Choice:
+    """The elements chosen, as far as later fields can tell: arrays they never enter are forgotten, and elements that
+    hold none of their leaves are all alike (-1)."""
+    return frozenset(
+        (array, element if element in matter[array] else -1) for array, element in (*choice, *trail) if array in matter
+    )

@@ -1,0 +1,154 @@
+"""Why a pattern matched, or what was missing, and by how little."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+
+from pcapeda.errors import BadRule
+from pcapeda.rules.pattern import Pattern
+
+from .strategies import EVENTS, PATTERNS
+
+EVENT: dict[str, Any] = {
+    "source": "udp.raw",
+    "detail-type": "UdpPacket",
+    "detail": {
+        "Destination": {"IpAddress": "192.0.2.1", "Port": 514},
+        "Text": "<134>link down",
+        "Via": ["eth", "vlan:10"],
+        "Seen": [{"name": "Anna", "at": "Smith"}, {"name": "Bob", "at": "Jones"}],
+        "Json": {},
+    },
+}
+
+
+def explained(detail: dict[str, Any], **top: Any) -> Any:
+    return Pattern.compile({**top, "detail": detail}).explain(EVENT)
+
+
+@settings(max_examples=150, deadline=None)
+@given(PATTERNS, EVENTS)
+def test_the_verdict_is_that_of_matching(pattern: dict[str, Any], event: dict[str, Any]) -> None:
+    """An explanation says match exactly where the pattern matches, and otherwise names what failed."""
+    try:
+        one = Pattern.compile(pattern)
+    except BadRule:
+        assume(False)
+        raise
+    explanation = one.explain(event)
+    assert explanation.matched == one.matches(event)
+    if explanation.matched:
+        assert not explanation.misses
+        assert not explanation.note
+    else:
+        assert explanation.misses or explanation.note
+    distances = [part.distance for part in explanation.misses]
+    assert distances == sorted(distances)
+    assert json.loads(json.dumps(explanation.data()))["matched"] == explanation.matched
+    assert len(str(explanation).splitlines()) == 1 + len(explanation.parts)
+
+
+def test_a_match_names_the_values_that_satisfied() -> None:
+    """For a match, each field says which value satisfied which alternative."""
+    explanation = explained(
+        {
+            "Destination": {"Port": [53, {"numeric": [">", 500]}]},
+            "Via": [{"prefix": "vlan:"}],
+            "No": [{"exists": False}],
+        }
+    )
+    assert str(explanation) == (
+        "match\n"
+        '  holds  detail.Destination.Port: 514 satisfies {"numeric":[">",500]}\n'
+        '  holds  detail.No: absent satisfies {"exists":false}\n'
+        '  holds  detail.Via: "vlan:10" satisfies {"prefix":"vlan:"}'
+    )
+
+
+def test_the_nearest_miss_comes_first() -> None:
+    """Failed fields are told before those that hold, the nearest miss first."""
+    explanation = explained(
+        {"Destination": {"Port": ["514"], "IpAddress": [{"cidr": "10.0.0.0/8"}]}}, source=["udp.raw"]
+    )
+    assert str(explanation) == (
+        "no match: 2 of 3 fields failed\n"
+        '  fails  detail.Destination.Port: wants ["514"], the event has 514: a number, not a string\n'
+        '  fails  detail.Destination.IpAddress: wants [{"cidr":"10.0.0.0/8"}], the event has "192.0.2.1": '
+        "another address\n"
+        '  holds  source: "udp.raw"'
+    )
+
+
+@pytest.mark.parametrize(
+    ("detail", "note"),
+    [
+        ({"destination": {"Port": [514]}}, "detail.Destination.Port is there: names are case-sensitive"),
+        ({"Destination": {"Prot": [514]}}, "did it mean detail.Destination.Port?"),
+        ({"Port": [514]}, "did it mean detail.Destination.Port?"),
+        ({"Destination": [{"exists": True}]}, "an object is there, and only values can be matched"),
+        ({"Json": [{"exists": True}]}, "an empty object is there"),
+        ({"Text": [{"exists": False}]}, "it must not be there"),
+        ({"Text": ["<134>LINK DOWN"]}, "differs only in case"),
+        ({"Text": ["<134>link down "]}, "differs only in white space"),
+        ({"Text": [{"prefix": "<135>"}]}, 'begins with "<134>"'),
+        ({"Text": [{"suffix": "DOWN"}]}, "ends so, but in another case"),
+        ({"Text": [{"wildcard": "*up*"}]}, "the wildcard does not fit"),
+        ({"Text": [{"cidr": "10.0.0.0/8"}]}, "not an address"),
+        ({"Text": [{"anything-but": {"prefix": "<"}}]}, "it is one of those excluded"),
+        ({"Text": [5]}, "a string, not a number"),
+        ({"Destination": {"Port": [{"numeric": ["<", 500]}]}}, "out of range"),
+        ({"Destination": {"Port": [True]}}, "a number, not true"),
+        ({"Destination": {"Port": [{"prefix": "5"}]}}, "a number, not a string"),
+        ({"Quite": {"another": ["x"]}}, ""),
+    ],
+)
+def test_what_is_different(detail: dict[str, Any], note: str) -> None:
+    """A failed field says in words what is different, and which names it may have meant."""
+    (miss,) = explained(detail).misses
+    assert miss.note == note
+
+
+def test_misspelt_names_are_given_as_data() -> None:
+    """The names that are there instead can be read by a program."""
+    (miss,) = explained({"destination": {"port": [514]}}).misses
+    assert miss.near == ("detail.Destination.Port",)
+    assert miss.had == ()
+
+
+def test_the_nearest_branch_of_or() -> None:
+    """With `$or`, the branch with the fewest and smallest misses is told; for a match, the branch that matched."""
+    detail = {"$or": [{"Text": ["x"], "Via": ["y"]}, {"Destination": {"Port": [515]}}]}
+    explanation = explained(detail)
+    assert explanation.branches == ("detail.$or[1]",)
+    assert str(explanation).startswith("no match: 1 of 1 fields failed (nearest of 2 alternatives: detail.$or[1])\n")
+    detail["$or"].append({"Via": ["eth"]})
+    assert str(explained(detail)).startswith("match (by detail.$or[2])\n")
+
+
+def test_the_nearest_element_of_an_array() -> None:
+    """Fields that hold only in different elements say which array keeps them apart and which element came nearest."""
+    explanation = explained({"Seen": {"name": ["Anna"], "at": ["Jones"]}, "Via": ["eth"]})
+    assert not explanation.misses
+    assert explanation.note == (
+        "no single element of detail.Seen holds detail.Seen.at and detail.Seen.name; nearest is detail.Seen[1], "
+        "which lacks detail.Seen.name"
+    )
+    assert explanation.together == ("detail.Seen.at", "detail.Seen.name")
+
+
+def test_a_match_in_an_array_names_values_of_one_element() -> None:
+    """For a match inside an array, the values told come from elements that agree."""
+    explanation = explained({"Seen": {"name": [{"exists": True}], "at": ["Jones"]}})
+    assert [part.had for part in explanation.parts] == [('"Jones"',), ('"Bob"',)]
+
+
+def test_long_values_and_many_values_are_cut() -> None:
+    """Values are told as far as a person reads."""
+    event = {"a": ["x" * 500, *(f"value {index}" for index in range(99))]}
+    (miss,) = Pattern.compile({"a": ["y"]}).explain(event).misses
+    assert len(miss.had) == 5
+    assert miss.more == 95
+    assert len(miss.had[0]) == 80
+    assert " and 95 more" in str(miss)
