@@ -113,14 +113,22 @@ class Limits:
 
     `live` turns away what exceeds a rate, since nobody can wait; a replay waits for the overall rate. To a sink that
     `costs_money` a live run has limits unless lifted. With `summaries`, events stand for many datagrams: then the
-    overall rate counts events when they are made, and with `summaries="flow"` the rate per source does, too. `key`
-    makes the table of sources unpredictable; a replay has none, so that the same file gives the same events.
+    overall rate counts events when they are made, and with `summaries="flow"` the rate per source does, too, with a
+    burst of what flows in during `window_s`, since a window's summaries come all at once. `key` makes the table of
+    sources unpredictable; a replay has none, so that the same file gives the same events.
 
     `rate` and `source_rate` are the events per second in force (None: no limit), with their bursts.
     """
 
     def __init__(
-        self, bounds: Bounds, *, live: bool, costs_money: bool, summaries: str | None = None, key: bytes = b""
+        self,
+        bounds: Bounds,
+        *,
+        live: bool,
+        costs_money: bool,
+        summaries: str | None = None,
+        window_s: float = 0,
+        key: bytes = b"",
     ) -> None:
         self.bounds = bounds
         self.live = live
@@ -134,6 +142,8 @@ class Limits:
         if live and costs_money and source_rate is None and self.rate is not None:
             source_rate = self.rate / SOURCE_SHARE
             self.source_burst = max(1, self.burst // 2)
+        if summaries == "flow":
+            self.source_burst = max(self.source_burst, round((source_rate or 0) * window_s))
         self.source_rate = source_rate or None
         self.turned_away: Tally[tuple[str, str]] = Tally()
         """Who was limited or left out most: (reason, source)."""
@@ -152,6 +162,11 @@ class Limits:
         self._sample = bounds.sample if bounds.sample != 1 else None
         self._events_left = bounds.max_events
         self._chunks_left = None if bounds.max_cost is None else quotas.chunks_for(bounds.max_cost, bounds.price)
+
+    @property
+    def choosy(self) -> bool:
+        """Whether `leave_out` can leave anything out."""
+        return self._allow is not None or self._deny is not None or self._sample is not None
 
     def leave_out(self, datagram: Datagram) -> str | None:
         """Why a datagram is not asked for: by its source's network, or because its flow is not in the sample."""

@@ -276,6 +276,7 @@ def _walk(
 ) -> None:
     delivery, report, limits, outbox = corridor.delivery, corridor.report, corridor.limits, corridor.outbox
     clock, stop, ports, reporter = corridor.clock, corridor.stop, corridor.job.ports, corridor.reporter
+    choosy, rated = limits.choosy, limits.rate is not None
     beat = heard = clock()
     for frame in source:
         now = clock()
@@ -302,8 +303,7 @@ def _walk(
         if live and corridor.ignore(datagram):
             report.unselected["own traffic"] += 1
             continue
-        reason = limits.leave_out(datagram)
-        if reason is not None:
+        if choosy and (reason := limits.leave_out(datagram)) is not None:
             report.unselected[reason] += 1
             continue
         if reporter is not None:
@@ -321,7 +321,7 @@ def _walk(
             continue
         if gather is not None:
             outbox.tell(gather.add(datagram, moment), moment)
-        elif live or corridor.wait_for_rate():
+        elif live or not rated or corridor.wait_for_rate():
             outbox.send(shape.entry(datagram))
         else:
             report.refused["interrupted"] += 1
@@ -581,7 +581,14 @@ def make_limits(job: Job, *, costs_money: bool) -> Limits:
     """The limits of a run. Live, the table of sources has a key that nobody can guess; a replay repeats itself."""
     live = bool(job.interfaces)
     key = os.urandom(16) if live else b""
-    return Limits(job, live=live, costs_money=costs_money, summaries=job.summaries, key=key)
+    return Limits(
+        job,
+        live=live,
+        costs_money=costs_money,
+        summaries=job.summaries,
+        window_s=job.aggregate_s or 0,
+        key=key,
+    )
 
 
 def make_gather(job: Job, shape: Shape, *, live: bool, max_bytes: int) -> Gather | None:

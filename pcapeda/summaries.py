@@ -63,7 +63,7 @@ class Outbox:
         self.spent: str | None = None
         """The budget that is used up, in words."""
 
-    def send(self, entry: Entry) -> bool:
+    def send(self, entry: Entry) -> None:
         """Send what the rates have admitted, if the budgets hold it; once one does not, nothing more is sent."""
         if self.spent is None:
             self.spent = self._limits.afford(entry)
@@ -71,9 +71,8 @@ class Outbox:
                 self._report.failures.append(f"reached {self.spent}: stopped reading")
         if self.spent is not None:
             self._report.refused["budget"] += entry.stands_for
-            return False
-        self._delivery.add(entry)
-        return True
+        else:
+            self._delivery.add(entry)
 
     def send_report(self, entry: Entry) -> None:
         """Send a report, which no rate limits; the budgets do, and end no run for it."""

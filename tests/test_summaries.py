@@ -11,11 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcapeda.errors import BadConfig, ExitStatus
+from pcapeda.events.flows import FlowTable
+from pcapeda.events.groups import Grouper
 from pcapeda.events.schema import schema
 from pcapeda.events.shape import Shape
 from pcapeda.limits import Bounds, Limits
 from pcapeda.model import BatchLimits, Entry, Frame, Report
 from pcapeda.pipeline import Job, execute
+from pcapeda.rules.pattern import Pattern
 from pcapeda.sinks.memory import MemorySink
 from pcapeda.summaries import Reporter
 from tests.clock import FakeClock
@@ -118,11 +121,11 @@ def test_a_live_flood_of_flows_is_refused_by_name_and_adds_up() -> None:
 
 
 def test_one_source_s_flows_keep_to_its_rate() -> None:
-    """Who talks to a thousand ports makes a thousand flows; the rate per source counts them, another goes free."""
+    """Who talks to a thousand ports makes a thousand flows; five a second of a minute are sent, another goes free."""
     frames = [frame(number=n + 1, dport=n + 1) for n in range(1000)] + [frame(number=1001, source="10.0.0.1")]
     report, _, _ = walk(iter(frames), job=Job(captures=("-",), aggregate_s=60, max_rate_per_source=5, max_flows=5000))
-    assert (report.sent, report.refused) == (6, {"rate limit per source": 995})
-    assert report.turned_away == {("rate limit per source", "198.51.100.7"): 995}
+    assert (report.sent, report.refused) == (301, {"rate limit per source": 700})
+    assert report.turned_away == {("rate limit per source", "198.51.100.7"): 700}
 
 
 def test_groups_keep_to_the_rate_per_source_before_they_are_made() -> None:
@@ -286,3 +289,34 @@ def test_a_report_never_breaks_a_budget() -> None:
     report = execute(Job(captures=(str(MIXED),), report_events_s=60, max_events=13), sink=sink)
     assert (report.events, report.sent, report.events_refused) == (13, 13, 1)
     assert report.status() is ExitStatus.INCOMPLETE
+
+
+RULES = {
+    "article": {"source": ["udp.raw"], "detail": {"Destination": {"Port": [514]}}},
+    "loud": {"detail-type": ["UdpFlow"], "detail": {"Count": [{"numeric": [">", 100]}]}},
+    "network": {"detail": {"Source": {"IpAddress": [{"cidr": "198.51.100.0/24"}]}}},
+    "packet": {"detail": {"Packets": {"Source": {"IpAddress": [{"cidr": "198.51.100.0/24"}]}}}},
+    "rest": {"detail": {"Rest": [True]}},
+    "trouble": {"detail-type": ["UdpReport"], "detail": {"KernelDrops": [{"numeric": [">", 0]}]}},
+}
+
+
+def test_rules_can_be_tested_on_summaries() -> None:
+    """The article's rule selects flows and groups; others see counts, networks and reports."""
+    patterns = {name: Pattern.compile(rule) for name, rule in RULES.items()}
+
+    def matching(entry: Entry) -> set[str]:
+        return {name for name, pattern in patterns.items() if pattern.matches(entry.envelope())}
+
+    flows = FlowTable(Shape(), 60 * SECOND, max_flows=1, aligned=True)
+    for number in range(101):
+        flows.add(EXAMPLE, number)
+    flows.add(EXAMPLE._replace(source="203.0.113.1"), 0)
+    (flow, _), (rest, _) = flows.finish()
+    assert matching(flow) == {"article", "loud", "network"}
+    assert matching(rest) == {"article", "rest"}
+    ((group, _),) = Grouper(Shape(), 1, SECOND).add(EXAMPLE, 0)
+    assert matching(group) == {"article", "packet"}
+    limits = Limits(Bounds(), live=True, costs_money=True)
+    reporter = Reporter(Shape(), SECOND, limits, clock=FakeClock())
+    assert matching(reporter.make(Report(), Report(kernel_drops=1))) == {"trouble"}
