@@ -1,21 +1,28 @@
-"""From entry to outcome: batches, requests in flight, and the one owner of retries.
+"""From entry to outcome: batches, requests in flight, the spool, and the one owner of retries.
 
 A `Delivery` lives as long as a run and takes the entries of all its captures. Whatever it decides and counts happens
-in the caller's thread; the pool's threads do nothing but `sink.send`. An entry ends in one of two ways: sent (the
-sink said so of this very entry) or refused (with a reason or the sink's last error code).
+in the caller's thread; the senders' threads do nothing but `sink.send`. An entry ends in one of four ways: sent (the
+sink said so of this very entry), spooled or among the dead letters (synced to disk), or refused (with a reason or the
+sink's last error code). The arithmetic of waiting, of flow and of trust in the endpoint is in `pcapeda.pace`.
 """
 
 import heapq
 import random
+import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from queue import SimpleQueue
+from typing import NamedTuple
 
-from pcapeda.errors import SinkDown
+from pcapeda.errors import OutputClosed, PcapedaError, SinkDown
 from pcapeda.events import quotas
 from pcapeda.events.batch import Batcher
 from pcapeda.model import Batch, Entry, Failed, Outcome, Report, Sink
-from pcapeda.pace import Backoff
+from pcapeda.pace import Backoff, Breaker, Flow, RetryBudget
+from pcapeda.sinks.eventbridge import LOST, MALFORMED, THROTTLED
+from pcapeda.sinks.spool import Kept, Spool
 
 MILLISECOND_NS = 1_000_000
 SECOND_NS = 1_000_000_000
@@ -23,15 +30,52 @@ SECOND_NS = 1_000_000_000
 RETRIES = Backoff(base_ns=100 * MILLISECOND_NS, cap_ns=20 * SECOND_NS, attempts=10)
 """Ten tries with full jitter: on average about 25 seconds from the first to the last."""
 
+PATIENCE_NS = 60 * SECOND_NS
+"""How long an entry is kept in memory for another try, whatever keeps the tries from being made."""
+
 MAX_WAITING = 64
 """Batches that may wait for another try before reading stops: memory stays bounded while a bus throttles."""
+
+PIECE = 500
+"""Entries that are written to the spool at once, at the latest with the next tick: one sync for all of them."""
+
+FULL_PAUSE_NS = SECOND_NS
+"""How long a spool that is full, or a disk that fails, is left alone."""
+
+REREAD_NS = 300 * SECOND_NS
+"""How long entries that the bus takes no longer, though it takes others, rest in the spool before the next round."""
+
+LOST_ANSWERS = frozenset({LOST, MALFORMED, "502", "504"})
+"""Codes of requests that may have been taken all the same: no answer came, or somebody on the way gave it."""
+
+TOO_FAST = THROTTLED | {"429"}
+
+NO_ROOM, NO_DISK, UNREADABLE = "spool full", "spool failed", "unreadable in the spool"
+
+
+class Try(NamedTuple):
+    """A batch on its way: which try it is, since when, and where in the spool its entries are if they are there."""
+
+    batch: Batch
+    attempt: int
+    since_ns: int
+    kept: tuple[Kept, ...] = ()
 
 
 class Delivery:
     """Puts entries on a sink and counts what becomes of them in `report`.
 
+    With a `spool`, what the sink does not take is kept there and drained, oldest first, as soon as the sink takes
+    entries again. After the sink raised `SinkDown`, `down` holds that error. Then everything further goes to the
+    spool, or is refused under the error's code, and `over` says that there is no point in adding more; but a delivery
+    that is `live` and has a spool tries the sink again from time to time, and when that went well, `down` is None once
+    more. Not `live` and without a spool, an endpoint that is dead for more than a minute counts as down.
+
+    `stopping` tells that the person wants an end: waiting inside `add` ends. `note` is told, once each, what a person
+    should read at once; `settled` the entries that need no further care (sent, spooled or dead letters) as soon as
+    that is so, `refused` those that were given up.
+
     `clock` gives monotonic nanoseconds, `sleep` takes seconds and may return early, `jitter` gives numbers in [0, 1).
-    After the sink raised `SinkDown`, `down` holds that error and everything further is refused under its name.
     """
 
     def __init__(
@@ -39,145 +83,533 @@ class Delivery:
         sink: Sink,
         report: Report,
         *,
+        spool: Spool | None = None,
+        live: bool = False,
         retries: Backoff = RETRIES,
         clock: Callable[[], int] = time.monotonic_ns,
         sleep: Callable[[float], object] = time.sleep,
         jitter: Callable[[], float] = random.random,
+        stopping: Callable[[], bool] = lambda: False,
+        note: Callable[[str], None] = lambda sentence: None,
+        settled: Callable[[list[Entry]], None] = lambda entries: None,
+        refused: Callable[[Sequence[Entry]], None] = lambda entries: None,
     ) -> None:
         self.down: SinkDown | None = None
         self._sink = sink
         self._report = report
+        self._spool = spool
+        self._live = live
+        self._patient = live and spool is not None
         self._retries = retries
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
+        self._stopping = stopping
+        self._note = note
+        self._settled = settled
+        self._refused = refused
         self._batcher = Batcher(sink.limits)
-        self._room = sink.concurrency
         # A sink that takes one call at a time is called right here: order is kept and nothing is handed around.
-        self._pool = ThreadPoolExecutor(self._room, thread_name_prefix="send") if self._room > 1 else None
-        self._flights: dict[Future[Outcome], tuple[Batch, int]] = {}
-        self._waiting: list[tuple[int, int, int, Batch]] = []  # due, serial, attempt, batch: a heap
+        self._senders = Senders(sink.send, sink.concurrency) if sink.concurrency > 1 else None
+        self._flow = Flow(sink.concurrency)
+        self._breaker = Breaker()
+        self._budget = RetryBudget()
+        self._flights: dict[Future[Outcome], Try] = {}
+        self._waiting: list[tuple[int, int, Try]] = []  # due, serial: a heap
         self._serial = 0
+        self._to_spool: list[Entry] = []
+        self._to_dead: list[Failed] = []
+        self._spool_rests_until = 0
+        self._said: set[str] = set()
+        self._draining = 0
+        """Batches from the spool that are under way."""
+        self._outage = "outage"
+        """The code under which the endpoint last failed."""
+        self._reread_at: int | None = None
+        self._behind: deque[Try] = deque()
+        """Batches from the spool that failed when the endpoint was found dead: what they met may be their own fault,
+        so they come after the others."""
+        self._resting = 0
+        """Entries in the spool that were tried in vain and wait for the next round."""
+        self._leave_spool = False
+        self._ending = False
+        if spool is not None:
+            report.inherited += len(spool)
+            report.spooled += len(spool)
+            self._seen = (spool.pushed_out, spool.unreadable)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more can be sent in this run."""
+        return self.down is not None and not self._patient
 
     def add(self, entry: Entry) -> None:
         """Take one entry; may send a batch and, when too much is under way, wait."""
         if not self._batcher.fits(entry):
-            self._count_refused(entry, "oversize")
+            self._bury(Failed(entry, "oversize", False, "larger than the bus takes in one request"))
             return
         now = self._clock()
         batch = self._batcher.add(entry, now)
         if batch is not None:
-            self._dispatch(batch, 1)
-        if len(self._waiting) > MAX_WAITING:
-            self._drain_until(lambda: len(self._waiting) <= MAX_WAITING)
-        elif self._waiting or batch is not None:
+            self._dispatch(Try(batch, 1, now))
+        while len(self._waiting) > MAX_WAITING and not self._stopping():
+            if self._patient and len(self._to_spool) < PIECE and self._spool_may_be_tried():
+                self._keep_waiting()  # live traffic cannot wait until the bus is less busy
+            else:
+                self._step()
+        if self._waiting or batch is not None:
             self.tick()
 
     def tick(self) -> None:
-        """Do what is due now: an old batch, another try, answers that came in. Never sleeps."""
+        """Do what is due now: an old batch, another try, answers that came in, a piece of the spool. Never sleeps."""
         if self._flights:
             self._settle_done(0)
         now = self._clock()
         batch = self._batcher.due(now)
         if batch is not None:
-            self._dispatch(batch, 1)
+            self._dispatch(Try(batch, 1, now))
         while self._waiting and self._waiting[0][0] <= now:
-            _, _, attempt, batch = heapq.heappop(self._waiting)
-            self._dispatch(batch, attempt)
+            self._dispatch(heapq.heappop(self._waiting)[2])
+        self._flush_spool()
+        self._drain()
 
-    def finish(self, *, give_up: Callable[[], bool] = lambda: False) -> None:
-        """Send all that is left and wait for every answer; once `give_up()` is true, nothing is tried again."""
+    def finish(
+        self, *, give_up: Callable[[], bool] = lambda: False, on_step: Callable[[], None] = lambda: None
+    ) -> None:
+        """Send all that is left and wait for every answer; then drain the spool while the sink takes it.
+
+        Once `give_up()` is true nothing is tried again and no answer is waited for: what is not settled by then is
+        spooled, or refused as interrupted. An interrupt leaves alone what has waited in the spool before. `on_step`
+        is called often meanwhile.
+        """
         batch = self._batcher.take()
         if batch is not None:
-            self._dispatch(batch, 1)
-        self._drain_until(lambda: not (self._flights or self._waiting), give_up)
-        if self._pool is not None:
-            self._pool.shutdown()
+            self._dispatch(Try(batch, 1, self._clock()))
+        while self._flights or self._waiting or self._to_spool or self._to_dead or self._more_in_spool():
+            self._leave_spool = self._leave_spool or self._stopping()
+            on_step()
+            if give_up():
+                self._abandon()
+                break
+            if self.down is not None and not self._flights:
+                self._ending = True
+                self._keep_waiting()
+            self._step()
+        self._ending = True
+        self._flush_spool()
+        if self._senders is not None:
+            self._senders.close()
 
-    def _drain_until(self, done: Callable[[], bool], give_up: Callable[[], bool] = lambda: False) -> None:
-        while not done():
-            if self._waiting and (self.down is not None or give_up()):
-                for _, _, _, batch in self._waiting:
-                    self._refuse(batch, self.down.code if self.down else "interrupted")
-                self._waiting.clear()
-                continue
-            until_retry = (self._waiting[0][0] - self._clock()) / SECOND_NS if self._waiting else 1.0
-            pause = min(max(until_retry, 0.0), 0.1)
-            if self._flights:
-                self._settle_done(pause)
-            elif pause > 0:
-                self._sleep(pause)
-            self.tick()
+    # Sending
 
-    def _dispatch(self, batch: Batch, attempt: int) -> None:
-        if self.down is not None:
-            self._refuse(batch, self.down.code)
+    def _step(self) -> None:
+        """Wait for what comes next, at most a tenth of a second, and do what is due then."""
+        until = (self._waiting[0][0] - self._clock()) / SECOND_NS if self._waiting else 0.1
+        if self._draining == 0 and self._more_in_spool() and not self._flights:
+            now = self._clock()
+            until = min(until, max(self._breaker.wait(now), self._flow.wait(now)) / SECOND_NS)
+        pause = min(max(until, 0.0), 0.1)
+        if self._flights:
+            self._settle_done(pause)
+        elif pause > 0:
+            self._sleep(pause)
+        self.tick()
+
+    def _dispatch(self, one: Try) -> None:
+        while len(self._flights) >= self._flow.window:
+            if self._stopping():
+                self._later(one, self._clock() + SECOND_NS // 20)
+                return
+            self._settle_done(0.1)
+        now, number = self._clock(), len(one.batch.entries)
+        dead_for = self._breaker.wait(now)
+        if self.down is not None and (dead_for or self.over):
+            self._give_up(one, self.down.code)
+        elif dead_for and self._spool is not None and (one.kept or self._spool_may_be_tried()):
+            self._give_up(one, self._outage)
+        elif dead_for or (self._flow.rate is not None and self._flow.wait(now)):
+            self._later(one, now + max(dead_for, self._flow.wait(now)))
+        elif one.attempt > 1 and (poor_for := self._budget.take(now)):
+            self._later(one, now + poor_for)
+        else:
+            self._breaker.sending()
+            self._flow.sending(number, now)
+            if one.attempt > 1:
+                self._report.retried += number
+            self._send(one)
+
+    def _send(self, one: Try) -> None:
+        if self._senders is not None:
+            self._flights[self._senders.submit(one.batch)] = one
             return
-        if self._pool is None:
-            try:
-                outcome = self._sink.send(batch)
-            except SinkDown as error:
-                self._give_in(batch, error)
-            else:
-                self._settle(batch, attempt, outcome)
-            return
-        while len(self._flights) >= self._room:
-            self._settle_done(1.0)
-        self._flights[self._pool.submit(self._sink.send, batch)] = (batch, attempt)
+        try:
+            outcome = self._sink.send(one.batch)
+        except SinkDown as error:
+            self._give_in(one, error)
+        else:
+            self._settle(one, outcome)
 
     def _settle_done(self, timeout_s: float) -> None:
         """Judge the answers that are there, or come within the time."""
         done, _ = wait(self._flights, timeout=timeout_s, return_when=FIRST_COMPLETED)
         for future in done:
-            batch, attempt = self._flights.pop(future)
+            one = self._flights.pop(future)
             try:
                 outcome = future.result()
             except SinkDown as error:
-                self._give_in(batch, error)
+                self._give_in(one, error)
             else:
-                self._settle(batch, attempt, outcome)
+                self._settle(one, outcome)
 
-    def _settle(self, batch: Batch, attempt: int, outcome: Outcome) -> None:
-        report = self._report
+    def _settle(self, one: Try, outcome: Outcome) -> None:
+        now, report = self._clock(), self._report
         report.requests += 1
-        lost = {id(failed.entry) for failed in outcome.failed}
-        for entry in batch.entries:
-            if id(entry) not in lost:
-                report.sent += entry.stands_for
-                report.events += 1
-                report.bytes_sent += entry.size
-                report.chunks += quotas.chunks(entry.size)
-        if outcome.failed:
-            self._retry_or_refuse(outcome.failed, attempt)
-
-    def _retry_or_refuse(self, failures: tuple[Failed, ...], attempt: int) -> None:
-        delay = self._retries.delay(attempt, self._jitter)
-        again = []
-        for failed in failures:
-            if failed.again and delay is not None:
-                again.append(failed.entry)
-            else:
-                self._count_refused(failed.entry, failed.code)
-                self._report.remember(failed.code, failed.message)
-        if again and delay is not None:
-            self._report.retried += len(again)
-            self._serial += 1
-            batch = Batch(tuple(again), sum(entry.size for entry in again))
-            heapq.heappush(self._waiting, (self._clock() + delay, self._serial, attempt + 1, batch))
-
-    def _give_in(self, batch: Batch, error: SinkDown) -> None:
-        self._report.requests += 1
-        if self.down is None:
-            self.down = error
-        self._refuse(batch, error.code)
-
-    def _refuse(self, batch: Batch, code: str) -> None:
-        for entry in batch.entries:
-            self._count_refused(entry, code)
-
-    def _count_refused(self, entry: Entry, code: str) -> None:
-        """Count the datagrams that an event stands for; an event that stands for none is counted as itself."""
-        if entry.stands_for:
-            self._report.refused[code] += entry.stands_for
+        failed = {id(one.entry): one for one in outcome.failed}
+        taken = [entry for entry in one.batch.entries if id(entry) not in failed] if failed else list(one.batch.entries)
+        for entry in taken:
+            report.sent += entry.stands_for
+            report.events += 1
+            report.bytes_sent += entry.size
+            report.chunks += quotas.chunks(entry.size)
+        self._settled(taken)
+        if one.kept:
+            self._draining -= 1
+            self._leave([kept for kept in one.kept if id(kept.entry) not in failed])
+        if outcome.sent:
+            self._budget.delivered()
+        if any(code in TOO_FAST for code in {one.code for one in outcome.failed}):
+            self._flow.throttled(outcome.sent, now)
+            self._breaker.answered()
+        elif outcome.sent or any(not one.again for one in outcome.failed):
+            self._flow.delivered(outcome.sent, now)
+            self._breaker.answered()
         else:
-            self._report.events_refused += 1
+            self._outage = next(iter(failed.values())).code if failed else self._outage
+            self._breaker.failed(now, self._jitter)
+        if self.down is not None and outcome.sent:
+            self.down = None
+            self._said.clear()
+            self._note("events are delivered again")
+        if outcome.failed:
+            self._retry_or_give_up(one, outcome.failed, now)
+        if self._breaker.opened_ns is not None and self._spool is not None and self._spool_may_be_tried():
+            self._keep_waiting()  # before newer ones are, so that the spool is in order
+
+    def _retry_or_give_up(self, one: Try, failures: tuple[Failed, ...], now: int) -> None:
+        delay = self._retries.delay(one.attempt, self._jitter)
+        hopeless = delay is None or now - one.since_ns > PATIENCE_NS
+        places = {id(kept.entry): kept for kept in one.kept}
+        again: dict[str, list[Entry]] = {}
+        for failed in failures:
+            self._report.remember(failed.code, failed.message)
+            if failed.code in LOST_ANSWERS:
+                self._report.maybe_twice += 1
+            if failed.again:
+                again.setdefault(failed.code, []).append(failed.entry)
+            else:
+                self._bury(failed, places.get(id(failed.entry)))
+        for code, entries in again.items():
+            batch = Batch(tuple(entries), sum(entry.size for entry in entries))
+            kept = tuple(places[id(entry)] for entry in entries) if one.kept else ()
+            rest = Try(batch, one.attempt + 1, one.since_ns, kept)
+            if kept:
+                self._draining += 1
+            if hopeless:
+                self._give_up(rest, code, for_good=True)
+            else:
+                self._later(rest, now + (delay or 0))
+
+    def _later(self, one: Try, due_ns: int) -> None:
+        now = self._clock()
+        if now - one.since_ns > PATIENCE_NS and (self._spool is None or one.kept or self._spool_may_be_tried()):
+            opened_ns = self._breaker.opened_ns
+            if self._spool is None and not self._live and opened_ns is not None and now - opened_ns > PATIENCE_NS:
+                words = self._report.messages.get(self._outage, "no answer")
+                self.down = self.down or SinkDown(f"given up after a minute: {words}", code=self._outage)
+            self._give_up(one, self._outage, for_good=True)
+            return
+        self._serial += 1
+        heapq.heappush(self._waiting, (max(due_ns, now + 1), self._serial, one))
+
+    def _give_in(self, one: Try, error: SinkDown) -> None:
+        """The sink says that no later batch can fare better."""
+        self._report.requests += 1
+        if isinstance(error, OutputClosed):
+            self._patient = False
+        if self._patient:
+            now = self._clock()
+            self._breaker.failed(now, self._jitter)
+            self._breaker.open(now, self._jitter)
+            self._say(f"{error}; events are kept in the spool until that is mended")
+            renew = getattr(self._sink, "renew", None)
+            if renew is not None:
+                renew()
+        if self.down is None or isinstance(error, OutputClosed):
+            self.down = error
+        self._give_up(one, error.code)
+
+    # What is not sent
+
+    def _give_up(self, one: Try, code: str, *, for_good: bool = False) -> None:
+        """No further try now: to the spool, back to the spool, or refused."""
+        if one.kept:
+            self._draining -= 1
+            if one.attempt == 1 and self._spool is not None and not for_good:
+                self._spool.give_back(one.kept)
+            elif not for_good:
+                self._behind.append(one)
+            else:
+                self._rest(len(one.kept))
+        elif self._spool is not None and not isinstance(self.down, OutputClosed):
+            self._to_spool.extend(one.batch.entries)
+            if len(self._to_spool) >= PIECE:
+                self._flush_spool()
+        else:
+            self._count_refused(one.batch.entries, code)
+
+    def _count_refused(self, entries: Sequence[Entry], code: str) -> None:
+        """Count the datagrams that entries stand for; an entry that stands for none is counted as itself."""
+        for entry in entries:
+            if entry.stands_for:
+                self._report.refused[code] += entry.stands_for
+            else:
+                self._report.events_refused += 1
+        self._refused(entries)
+
+    def _bury(self, failed: Failed, kept: Kept | None = None) -> None:
+        """An entry that can never succeed."""
+        self._report.remember(failed.code, failed.message)
+        if self._spool is None:
+            self._count_refused((failed.entry,), failed.code)
+            return
+        if kept is not None:
+            # From the spool to its dead letters: there first, then gone here.
+            if not self._spool.letters and self._put_dead([failed]):
+                self._leave([kept])
+            else:
+                self._rest(1)
+            return
+        self._to_dead.append(failed)
+        if len(self._to_dead) >= PIECE:
+            self._flush_spool()
+
+    def _rest(self, number: int) -> None:
+        """Entries that stay in the spool although they were tried: their next round is later."""
+        self._resting += number
+        if self._reread_at is None:
+            self._reread_at = self._clock() + REREAD_NS
+
+    def _keep_waiting(self) -> None:
+        """Everything that waits for another try goes where it goes without one."""
+        waiting, self._waiting = self._waiting, []
+        for _, _, one in sorted(waiting, key=lambda item: item[1]):
+            self._give_up(one, self.down.code if self.down else "outage")
+
+    def _abandon(self) -> None:
+        """The time for trying is over; answers that are still under way are not waited for."""
+        self._ending = True
+        self._leave_spool = True
+        self._settle_done(0)
+        for one in self._flights.values():
+            self._report.requests += 1
+            self._report.maybe_twice += len(one.batch.entries)
+            self._give_up(one, "interrupted")
+        for _, _, one in self._waiting:
+            self._give_up(one, "interrupted")
+        self._flights.clear()
+        self._waiting.clear()
+
+    # The spool
+
+    def _spool_may_be_tried(self) -> bool:
+        return self._clock() >= self._spool_rests_until
+
+    def _flush_spool(self) -> None:
+        """Write what is to be kept, sync it, and count it only then."""
+        if self._spool is None:
+            return
+        if self._to_dead:
+            self._flush_dead()
+        if not self._to_spool or not (self._ending or self._spool_may_be_tried()):
+            return
+        entries, self._to_spool = self._to_spool, []
+        report = self._report
+        try:
+            put = self._spool.put(entries)
+        except PcapedaError as error:
+            self._say(str(error))
+            left, reason = entries, NO_DISK
+        else:
+            kept = put.taken - put.dropped
+            report.spooled += kept
+            if put.dropped:
+                report.refused[NO_ROOM] += put.dropped
+            dropped_first = self._spool.when_full == "drop-oldest"
+            safe = entries[put.dropped : put.taken] if dropped_first else entries[:kept]
+            self._settled(safe)
+            self._refused(entries[: put.dropped] if dropped_first else entries[kept : put.taken])
+            left, reason = entries[put.taken :], NO_ROOM
+        self._count_what_left()
+        if not left:
+            return
+        if self._ending or (reason == NO_DISK and self._spool.when_full != "block"):
+            report.refused[reason] += len(left)
+            self._refused(left)
+            return
+        # Full, and it may block: it stays in memory until something was drained; meanwhile reading stops.
+        self._say(f"spool {self._spool.folder} is full: waiting until there is room")
+        now = self._clock()
+        self._spool_rests_until = now + FULL_PAUSE_NS
+        most = self._sink.limits.max_entries
+        for first in range(0, len(left), most):
+            piece = tuple(left[first : first + most])
+            for batch in _within(piece, self._sink.limits.max_bytes):
+                self._later(Try(batch, 1, now), now + FULL_PAUSE_NS)
+
+    def _flush_dead(self) -> None:
+        failures, self._to_dead = self._to_dead, []
+        for failed in failures[self._put_dead(failures) :]:
+            self._report.refused[failed.code] += 1
+            self._refused((failed.entry,))
+
+    def _put_dead(self, failures: list[Failed]) -> int:
+        """Keep dead letters; gives how many there was room for, from the first on."""
+        assert self._spool is not None
+        try:
+            put = self._spool.put_dead(failures)
+        except PcapedaError as error:
+            self._say(str(error))
+            return 0
+        number = put.taken - put.dropped
+        for failed in failures[:number]:
+            self._report.dead[failed.code] += 1
+        self._settled([failed.entry for failed in failures[:number]])
+        return number
+
+    def _leave(self, kept: list[Kept]) -> None:
+        """These have left the spool: delivered, or among the dead letters."""
+        if self._spool is None or not kept:
+            return
+        there = self._spool.done(kept)
+        self._report.spooled -= there
+        if there < len(kept):  # pushed out meanwhile, and counted as lost too soon
+            self._report.refused[NO_ROOM] -= len(kept) - there
+            self._report.refused = +self._report.refused
+
+    def _count_what_left(self) -> None:
+        """Entries that left the spool undelivered: pushed out by newer ones, or not to be understood."""
+        assert self._spool is not None
+        pushed_out, unreadable = self._spool.pushed_out, self._spool.unreadable
+        for reason, number in ((NO_ROOM, pushed_out - self._seen[0]), (UNREADABLE, unreadable - self._seen[1])):
+            if number:
+                self._report.refused[reason] += number
+                self._report.spooled -= number
+        self._seen = (pushed_out, unreadable)
+
+    def _more_in_spool(self) -> bool:
+        """Whether the spool has entries that this run still wants to send."""
+        if self._spool is None or self._leave_spool or self.down is not None:
+            return False
+        opened_ns = self._breaker.opened_ns
+        if opened_ns is not None and self._clock() - opened_ns > PATIENCE_NS // 2:
+            return False
+        # What rests in the spool is not waited for; what has not been tried yet in this round is.
+        return self._draining > 0 or len(self._spool) > self._resting
+
+    def _drain(self) -> None:
+        """Take from the spool what fits beside new traffic: half of the requests that may be in flight, at least one.
+
+        While the endpoint is dead, what waits here is what tries it.
+        """
+        spool, most = self._spool, max(1, self._flow.window // 2)
+        if spool is None or self._leave_spool or self._ending or (self.down is not None and not self._patient):
+            return
+        now = self._clock()
+        if self._reread_at is not None and now >= self._reread_at and not self._draining and not self._behind:
+            self._reread_at, self._resting = None, 0
+            spool.rewind()
+        while self._draining < most and len(self._flights) < self._flow.window:
+            if not len(spool) or self._breaker.wait(now) or self._flow.wait(now):
+                return
+            one = self._next_of(spool, now)
+            if one is None:
+                return
+            self._draining += 1
+            self._dispatch(one)
+            if self._senders is None:
+                return  # one at a time, so that new traffic has its turn
+
+    def _next_of(self, spool: Spool, now: int) -> Try | None:
+        """The oldest entries of the spool that are not under way, as a batch."""
+        limits = self._sink.limits
+        taken = spool.take(limits.max_entries)
+        self._count_what_left()
+        if not taken:
+            if self._behind:
+                return self._behind.popleft()._replace(since_ns=now)
+            if not self._draining:
+                self._rest(len(spool) - self._resting)
+            return None
+        number, size = 1, taken[0].entry.size
+        while number < len(taken) and size + taken[number].entry.size <= limits.max_bytes:
+            size += taken[number].entry.size
+            number += 1
+        spool.give_back(taken[number:])
+        entries = tuple(kept.entry for kept in taken[:number])
+        return Try(Batch(entries, size), 1, now, tuple(taken[:number]))
+
+    def _say(self, sentence: str) -> None:
+        if sentence not in self._said:
+            self._said.add(sentence)
+            self._note(sentence)
+
+
+def _within(entries: tuple[Entry, ...], max_bytes: int) -> list[Batch]:
+    """The entries as batches of at most so many bytes."""
+    batches: list[Batch] = []
+    piece: list[Entry] = []
+    size = 0
+    for entry in entries:
+        if piece and size + entry.size > max_bytes:
+            batches.append(Batch(tuple(piece), size))
+            piece, size = [], 0
+        piece.append(entry)
+        size += entry.size
+    if piece:
+        batches.append(Batch(tuple(piece), size))
+    return batches
+
+
+class Senders:
+    """Threads that send batches. They are daemons: a request without an answer does not keep the program from ending.
+
+    (The executors of the standard library are waited for at the interpreter's end, however long that takes.)
+    """
+
+    def __init__(self, send: Callable[[Batch], Outcome], number: int) -> None:
+        self._send = send
+        self._queue: SimpleQueue[tuple[Batch, Future[Outcome]] | None] = SimpleQueue()
+        self._number = number
+        self._started = 0
+
+    def submit(self, batch: Batch) -> Future[Outcome]:
+        """Send the batch in another thread; its outcome, or the `SinkDown` it met, will be in the future."""
+        if self._started < self._number:
+            self._started += 1
+            threading.Thread(target=self._work, name=f"send-{self._started}", daemon=True).start()
+        future: Future[Outcome] = Future()
+        self._queue.put((batch, future))
+        return future
+
+    def _work(self) -> None:
+        while (work := self._queue.get()) is not None:
+            batch, future = work
+            try:
+                future.set_result(self._send(batch))
+            except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+                future.set_exception(error)
+
+    def close(self) -> None:
+        """Let every thread end once it has nothing under way."""
+        for _ in range(self._started):
+            self._queue.put(None)

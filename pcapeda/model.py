@@ -304,6 +304,7 @@ class Report:
     events_refused: int = 0
     """Events not delivered that stood for no datagram: reports on the run."""
     spooled: int = 0
+    """Entries that wait in the spool, synced to disk."""
     refused: Counter[str] = field(default_factory=Counter)
     """Datagrams not delivered because something went wrong, by reason or the sink's error code."""
     messages: dict[str, str] = field(default_factory=dict)
@@ -315,9 +316,17 @@ class Report:
     turned_away_error: int = 0
     """By how much a count in `turned_away` may be too high."""
 
+    inherited: int = 0
+    """Entries that waited in the spool before the run; they end like the datagrams read."""
+    dead: Counter[str] = field(default_factory=Counter)
+    """Entries kept among the spool's dead letters because they can never succeed, by reason or error code."""
+
     requests: int = 0
     retried: int = 0
     """Entries tried again (each try counts)."""
+    maybe_twice: int = 0
+    """Entries whose request got no answer that could be read: it may have been taken, so another try may deliver the
+    entry twice (each such request counts)."""
     bytes_sent: int = 0
     chunks: int = 0
     """Billed 64 KB chunks of the entries sent."""
@@ -360,14 +369,8 @@ class Report:
     @property
     def lost(self) -> bool:
         """Whether anything that was to be delivered was not, or could not be read."""
-        return bool(
-            self.refused.total()
-            or self.events_refused
-            or self.damages
-            or self.failures
-            or self.kernel_drops
-            or self.queue_drops
-        )
+        undelivered = self.spooled or self.refused.total() or self.dead or self.events_refused
+        return bool(undelivered or self.damages or self.failures or self.kernel_drops or self.queue_drops)
 
     def status(self) -> ExitStatus:
         """The exit code this run stands for."""
@@ -383,7 +386,8 @@ class Report:
         """Whether everything read is accounted for."""
         read = self.frames == self.datagrams + self.fragments + sum(self.skips.values())
         pieces = self.fragments == self.used + sum(self.expired.values()) + self.held
-        delivered = self.datagrams + self.reassembled == (
-            self.sent + self.spooled + sum(self.refused.values()) + sum(self.unselected.values())
+        kept = self.spooled + sum(self.dead.values())
+        delivered = self.datagrams + self.reassembled + self.inherited == (
+            self.sent + kept + sum(self.refused.values()) + sum(self.unselected.values())
         )
         return read and pieces and delivered

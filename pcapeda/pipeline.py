@@ -5,16 +5,19 @@ and shape into a `Delivery`, and closes everything again. `run` is the walk itse
 """
 
 import itertools
+import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Protocol
 
+from pcapeda.checkpoint import Checkpoint, Place, identify
 from pcapeda.delivery import Delivery
-from pcapeda.errors import BadCapture, BadConfig, BadFilter, PcapedaError
+from pcapeda.errors import BadCapture, BadConfig, BadFilter, PcapedaError, SinkDown
 from pcapeda.events import quotas
 from pcapeda.events.flows import MAX_FLOWS, MAX_REST, FlowTable
 from pcapeda.events.groups import Grouper
@@ -25,7 +28,8 @@ from pcapeda.net.extract import Extractor
 from pcapeda.net.files import Capture, expand
 from pcapeda.net.filter import Filter
 from pcapeda.pace import Pace
-from pcapeda.sinks.eventbridge import EventBridgeSink
+from pcapeda.sinks.eventbridge import UNREACHABLE, EventBridgeSink
+from pcapeda.sinks.spool import Spool, WhenFull
 from pcapeda.summaries import Gather, Outbox, Reporter
 
 if TYPE_CHECKING:
@@ -34,6 +38,9 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 SECOND_NS = 1_000_000_000
+TARGET = "target.json"
+"""The file in a spool that says for which bus its events are."""
+
 BEAT_NS = SECOND_NS // 10
 """How often a run looks after what is due while frames keep coming."""
 
@@ -43,8 +50,11 @@ SLICE_S = 0.1
 LONGEST_S = 86_400
 """Longest time that datagrams may wait to be summed up, and longest time between reports: a day."""
 
-GRACE_NS = 10 * SECOND_NS
+GRACE_S = 10.0
 """How long an interrupted run may go on trying to deliver what it has read."""
+
+SPOOL_MIB, LEAST_SPOOL_MIB = 1024, 8
+"""Most MiB of events that a spool holds unless told otherwise, and the least that can be asked for."""
 
 
 class Watcher(Protocol):
@@ -86,6 +96,12 @@ class Bus:
     endpoint_url: str | None = None
     max_request_bytes: int = quotas.REQUEST_BYTES
 
+    def words(self) -> str:
+        """Which bus this is, as far as it says."""
+        where = [self.region, self.profile and f"profile {self.profile}", self.endpoint_url]
+        told = ", ".join(filter(None, where))
+        return f"event bus {self.name or 'default'}" + (f" ({told})" if told else "")
+
 
 @dataclass(frozen=True)
 class Job(Bounds):
@@ -112,6 +128,12 @@ class Job(Bounds):
     group: int | None = None
     group_wait_s: float = 1.0
     report_events_s: float | None = None
+    # what is not lost
+    spool: str | None = None
+    spool_max_mib: int | None = None
+    when_full: WhenFull | None = None
+    grace_s: float = GRACE_S
+    checkpoint: str | None = None
     # replay's clock
     speed: float | None = None
     pps: float | None = None
@@ -137,12 +159,21 @@ class Job(Bounds):
             ("--maxsleep", self.max_sleep_s),
             ("--duration", self.duration_s),
             ("--fragment-age", self.fragment_age_s),
+            ("--grace", self.grace_s),
         )
         for option, value in spans:
             if value is not None and not 0 <= value < float("inf"):
                 raise BadConfig(f"{option} must be a number from 0 on, not {value:g}")
         if self.max_sleep_s is not None and self.speed is None:
             raise BadConfig("--maxsleep cuts the captured silences that --speed keeps: give --speed too")
+        if self.spool is None and (self.spool_max_mib is not None or self.when_full is not None):
+            raise BadConfig("--spool-max-mib and --when-full say how a spool is kept: give --spool DIR too")
+        if self.spool_max_mib is not None and self.spool_max_mib < LEAST_SPOOL_MIB:
+            raise BadConfig(f"--spool-max-mib must be at least {LEAST_SPOOL_MIB}, not {self.spool_max_mib}")
+        if self.checkpoint is not None and self.interfaces:
+            raise BadConfig("--checkpoint remembers captures: what comes from an interface comes once")
+        if self.checkpoint is not None and "-" in self.captures:
+            raise BadConfig("--checkpoint cannot know standard input again: give a file")
         self.check_bounds()
         self._check_summaries()
 
@@ -161,6 +192,9 @@ class Job(Bounds):
             raise BadConfig(f"--group must be at least 1, not {self.group}")
         if self.aggregate_s is not None and self.group is not None:
             raise BadConfig("--aggregate sums datagrams up and --group keeps each: give one of them")
+        kept = "--spool" if self.spool is not None else "--checkpoint" if self.checkpoint is not None else None
+        if kept is not None and (self.summaries is not None or self.report_events_s is not None):
+            raise BadConfig(f"{kept} keeps events of one datagram: not with --aggregate, --group or --report-events")
         if self.summaries is not None and self.shape.name != "full":
             raise BadConfig(f"--shape {self.shape.name} is for one event a datagram: not with --aggregate or --group")
         if self.aggregate_s is not None and (self.shape.text or self.shape.json_payload):
@@ -190,6 +224,7 @@ class Corridor:
     clock: Callable[[], int]
     sleep: Callable[[float], object]
     ignore: Callable[[Datagram], bool]
+    checkpoint: Checkpoint | None = None
     left: int | None = None
     """Datagrams still to come before `count` is reached (None: no count)."""
     finished: bool = False
@@ -244,19 +279,21 @@ def run(
     shape: Shape,
     pace: Pace | None = None,
     live: bool = False,
+    place: Place | None = None,
     on_tick: Callable[[], None] = lambda: None,
 ) -> None:
     """Walk every frame of one source to the delivery. None in the source is a tick: nothing came for a while.
 
     Ends with the source, with `corridor.stop` (a live source ends by itself, after it was drained), or when the
     corridor is finished: a count reached, a budget used up, the sink down. Where a rate limit makes a replay wait,
-    a live run refuses. `on_tick` is called about ten times a second.
+    a live run refuses. `place` is where the corridor's checkpoint finds this source: what it has is not sent again.
+    `on_tick` is called about ten times a second.
     """
     gather = make_gather(corridor.job, shape, live=live, max_bytes=corridor.max_event_bytes)
     if pace is not None:
         pace.anchor()
     try:
-        _walk(source, corridor, extractor, shape, pace, live, gather, on_tick)
+        _walk(source, corridor, extractor, shape, pace, live, gather, place, on_tick)
     finally:
         if gather is not None:
             corridor.outbox.tell(gather.finish(), corridor.clock() if live else corridor.moment)
@@ -272,11 +309,14 @@ def _walk(
     pace: Pace | None,
     live: bool,
     gather: Gather | None,
+    place: Place | None,
     on_tick: Callable[[], None],
 ) -> None:
     delivery, report, limits, outbox = corridor.delivery, corridor.report, corridor.limits, corridor.outbox
     clock, stop, ports, reporter = corridor.clock, corridor.stop, corridor.job.ports, corridor.reporter
+    checkpoint = corridor.checkpoint
     choosy, rated = limits.choosy, limits.rate is not None
+    ordinal = -1  # among the datagrams selected, so that those of one batch stand in a row
     beat = heard = clock()
     for frame in source:
         now = clock()
@@ -303,6 +343,10 @@ def _walk(
         if live and corridor.ignore(datagram):
             report.unselected["own traffic"] += 1
             continue
+        ordinal += 1
+        if checkpoint is not None and place is not None and checkpoint.has(place, ordinal):
+            report.unselected["delivered before"] += 1
+            continue
         if choosy and (reason := limits.leave_out(datagram)) is not None:
             report.unselected[reason] += 1
             continue
@@ -322,13 +366,17 @@ def _walk(
         if gather is not None:
             outbox.tell(gather.add(datagram, moment), moment)
         elif live or not rated or corridor.wait_for_rate():
-            outbox.send(shape.entry(datagram))
+            entry = shape.entry(datagram)
+            if outbox.pays(entry):
+                if checkpoint is not None and place is not None:
+                    checkpoint.under_way(entry, place, ordinal)
+                delivery.add(entry)
         else:
             report.refused["interrupted"] += 1
             continue
         if corridor.left is not None:
             corridor.left -= 1
-        if delivery.down is not None or corridor.left == 0 or outbox.spent is not None:
+        if delivery.over or corridor.left == 0 or outbox.spent is not None:
             corridor.finished = True
             return
 
@@ -360,13 +408,33 @@ def execute(
         if sink is None:
             sink = event_bus(job.bus)
             stack.callback(sink.close)
-        sink.check()
+        spool = None if job.spool is None else stack.enter_context(_open_spool(job, watcher, report))
+        checkpoint = None if job.checkpoint is None else stack.enter_context(Checkpoint(job.checkpoint))
+        try:
+            sink.check()
+        except SinkDown as error:
+            if spool is None or not job.interfaces or error.code != UNREACHABLE:
+                raise
+            watcher.note(f"{error}; listening all the same, events are kept in the spool")
         for sentence in getattr(sink, "notes", ()):
             watcher.note(sentence)
-        delivery = Delivery(sink, report, clock=clock, sleep=sleep)
+        delivery = Delivery(
+            sink,
+            report,
+            spool=spool,
+            live=bool(job.interfaces),
+            clock=clock,
+            sleep=sleep,
+            stopping=stop.is_set,
+            note=watcher.note,
+            settled=checkpoint.settled if checkpoint is not None else lambda entries: None,
+            refused=checkpoint.forget if checkpoint is not None else lambda entries: None,
+        )
         limits = make_limits(job, costs_money=sink.costs_money)
         ignore = names_in_dns(getattr(sink, "hosts", ()))
-        corridor = Corridor(job, delivery, limits, report, watcher, stop, clock, sleep, ignore, left=job.count)
+        corridor = Corridor(
+            job, delivery, limits, report, watcher, stop, clock, sleep, ignore, checkpoint, left=job.count
+        )
         corridor.max_event_bytes = min(quotas.CHUNK_BYTES, sink.limits.max_bytes)
         if job.report_events_s is not None:
             corridor.reporter = Reporter(job.shape, int(job.report_events_s * SECOND_NS), limits, clock=clock)
@@ -378,8 +446,11 @@ def execute(
         finally:
             report.interrupted = stop.is_set()
             corridor.end()
-            delivery.finish(give_up=_grace(stop, clock))
+            delivery.finish(give_up=_grace(stop, clock, job.grace_s))
             report.ended_by = delivery.down
+            if checkpoint is not None and checkpoint.problem is not None:
+                report.failures.append(checkpoint.problem)
+                watcher.note(checkpoint.problem)
     return report
 
 
@@ -411,6 +482,15 @@ def _replay_one(corridor: Corridor, path: str, chosen: Filter | None, pace: Pace
         corridor.beat(reading)
         watcher.tick(report, reading, capture.position, capture.size)
 
+    place = None
+    if corridor.checkpoint is not None:
+        try:
+            place = corridor.checkpoint.place(identify(path, _asked_of(corridor.job)), loop)
+        except BadConfig as error:
+            report.bad_inputs += 1
+            report.failures.append(str(error))
+            watcher.note(str(error))
+            return
     extractor = _extractor(corridor.job, reading)
     shape = replace(corridor.job.shape, file=path, loop=loop)
     try:
@@ -418,7 +498,7 @@ def _replay_one(corridor: Corridor, path: str, chosen: Filter | None, pace: Pace
             frames: Iterable[Frame | None] = capture
             if chosen is not None:
                 frames = _filtered(capture, chosen, reading)
-            run(frames, corridor, extractor=extractor, shape=shape, pace=pace, on_tick=on_tick)
+            run(frames, corridor, extractor=extractor, shape=shape, pace=pace, place=place, on_tick=on_tick)
     except BadCapture as error:
         report.bad_inputs += 1
         report.failures.append(str(error))
@@ -512,8 +592,104 @@ def _tee(frames: Iterable[Frame | None], writer: "CaptureWriter", clock: Callabl
         yield frame
 
 
-def _grace(stop: Event, clock: Callable[[], int]) -> Callable[[], bool]:
-    """True once `GRACE_NS` have gone since the stop was first seen."""
+def _asked_of(job: Job) -> str:
+    """What else than its content decides what is sent of a capture, and where to."""
+    bus = replace(job.bus, max_request_bytes=0)
+    return repr((job.filter, sorted(job.ports), job.decapsulate, job.shape, bus))
+
+
+def _open_spool(job: Job, watcher: Watcher, report: Report) -> Spool:
+    """The spool of a job, which keeps events for one bus. Raises `BadConfig` if it holds some for another."""
+    assert job.spool is not None
+    spool = Spool(job.spool, max_bytes=(job.spool_max_mib or SPOOL_MIB) * MIB, when_full=job.when_full or "block")
+    kept_for = spool_target(job.spool)
+    wanted = replace(job.bus, max_request_bytes=quotas.REQUEST_BYTES)
+    if len(spool) and kept_for is not None and kept_for != wanted:
+        spool.close()
+        raise BadConfig(
+            f"--spool {job.spool} holds events for {kept_for.words()}, not for {wanted.words()}",
+            hint=f"give another folder, or deliver them first: pcapeda resend {job.spool}",
+        )
+    try:
+        target = Path(job.spool) / TARGET
+        new = target.with_suffix(".new")
+        new.write_text(json.dumps(asdict(wanted), indent=2) + "\n")
+        new.rename(target)
+    except OSError as error:
+        spool.close()
+        raise BadConfig(f"--spool {job.spool}: {error.strerror}") from None
+    _tell_of(spool, watcher, report)
+    return spool
+
+
+def _tell_of(spool: Spool, watcher: Watcher, report: Report) -> None:
+    if len(spool):
+        watcher.say(f"{len(spool):,} events wait in the spool")
+    if spool.damages:
+        sentence = f"{len(spool.damages):,} places of the spool cannot be read; the first: {spool.damages[0]}"
+        report.failures.append(sentence)
+        watcher.note(sentence)
+
+
+def spool_target(folder: str) -> Bus | None:
+    """The bus that a spool keeps events for, if it says so."""
+    try:
+        told = json.loads((Path(folder) / TARGET).read_text())
+        return Bus(**told)
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def resend(
+    folder: str,
+    bus: Bus,
+    *,
+    dead: bool = False,
+    grace_s: float = GRACE_S,
+    sink: Sink | None = None,
+    watcher: Watcher = SILENT,
+    stop: Event | None = None,
+    clock: Callable[[], int] = time.monotonic_ns,
+    sleep: Callable[[float], object] | None = None,
+    on_step: Callable[[Report], None] = lambda report: None,
+) -> Report:
+    """Deliver what waits in a spool, or its dead letters, to `bus`, oldest first; gives what became of it.
+
+    What could not be delivered stays where it is. `stop` ends it at any point without loss; `on_step` is called often
+    with the counts so far. Raises `PcapedaError` for what is known before anything is sent.
+    """
+    stop = stop or Event()
+    report = Report()
+    place = Path(folder, "dead") if dead else Path(folder)
+    if not place.is_dir():
+        what = "no dead letters" if dead and Path(folder).is_dir() else "no such spool"
+        raise BadConfig(f"{folder}: {what}")
+    with ExitStack() as stack:
+        spool = stack.enter_context(Spool(place, letters=dead))
+        _tell_of(spool, watcher, report)
+        if sink is None:
+            sink = event_bus(bus)
+            stack.callback(sink.close)
+        sink.check()
+        for sentence in getattr(sink, "notes", ()):
+            watcher.note(sentence)
+        delivery = Delivery(
+            sink,
+            report,
+            spool=spool,
+            clock=clock,
+            sleep=sleep or stop.wait,
+            stopping=stop.is_set,
+            note=watcher.note,
+        )
+        delivery.finish(give_up=_grace(stop, clock, grace_s), on_step=lambda: on_step(report))
+        report.interrupted = stop.is_set()
+        report.ended_by = delivery.down
+    return report
+
+
+def _grace(stop: Event, clock: Callable[[], int], grace_s: float) -> Callable[[], bool]:
+    """True once the grace is over that begins when the stop is first seen."""
     deadline: int | None = None
 
     def over() -> bool:
@@ -521,7 +697,7 @@ def _grace(stop: Event, clock: Callable[[], int]) -> Callable[[], bool]:
         if not stop.is_set():
             return False
         if deadline is None:
-            deadline = clock() + GRACE_NS
+            deadline = clock() + int(grace_s * SECOND_NS)
         return clock() >= deadline
 
     return over

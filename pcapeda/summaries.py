@@ -63,15 +63,19 @@ class Outbox:
         self.spent: str | None = None
         """The budget that is used up, in words."""
 
-    def send(self, entry: Entry) -> None:
-        """Send what the rates have admitted, if the budgets hold it; once one does not, nothing more is sent."""
+    def pays(self, entry: Entry) -> bool:
+        """Whether the budgets hold one more entry; once they do not, it and all after it are refused."""
         if self.spent is None:
             self.spent = self._limits.afford(entry)
             if self.spent is not None:
                 self._report.failures.append(f"reached {self.spent}: stopped reading")
         if self.spent is not None:
             self._report.refused["budget"] += entry.stands_for
-        else:
+        return self.spent is None
+
+    def send(self, entry: Entry) -> None:
+        """Send what the rates have admitted, if the budgets hold it."""
+        if self.pays(entry):
             self._delivery.add(entry)
 
     def send_report(self, entry: Entry) -> None:

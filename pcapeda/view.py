@@ -266,6 +266,21 @@ class Talk:
             told += f" · {drops:,} dropped"
         self._progress.update(self._task, completed=position, total=size, told=told)
 
+    def drained(self, report: Report) -> None:
+        """Move the progress line of a spool that is delivered."""
+        if not self._wanted or time.monotonic() - self._started < 1:
+            return
+        if self._progress is None:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+            columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("{task.fields[told]}"))
+            self._progress = Progress(*columns, console=self._console, transient=True)
+            self._task = self._progress.add_task("", total=report.inherited, told="")
+            self._progress.start()
+        assert self._task is not None
+        gone = report.inherited - report.spooled
+        self._progress.update(self._task, completed=gone, told=f"events · {usd(quotas.cost_usd(report.chunks))}")
+
     def _start(self, size: int | None) -> None:
         from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
 
@@ -311,7 +326,8 @@ def show_summary(
     skipped = sum(report.skips.values())
     read = f"{plural(report.frames, 'frame')} = {plural(report.datagrams, 'datagram')}"
     read += f" + {plural(report.fragments, 'fragment')} + {skipped:,} skipped"
-    lines.append(("read", read, ""))
+    if report.frames or not report.inherited:
+        lines.append(("read", read, ""))
     if report.skips:
         lines.append(("skipped", _reasons(report.skips), ""))
     if report.fragments:
@@ -323,14 +339,21 @@ def show_summary(
         if report.reassembled_skips:
             lines.append(("", "reassembled, but no datagram: " + _reasons(report.reassembled_skips), ""))
     refused, unselected = sum(report.refused.values()), sum(report.unselected.values())
-    events = f"{report.datagrams + report.reassembled:,} = {report.sent:,} {delivered}"
+    dead = sum(report.dead.values())
+    events = f"{report.datagrams + report.reassembled:,}"
+    if report.inherited:
+        events += f" + {report.inherited:,} from the spool"
+    events += f" = {report.sent:,} {delivered}"
     if report.spooled:
         events += f" + {report.spooled:,} spooled"
+    if dead:
+        events += f" + {dead:,} dead letters"
     events += f" + {refused:,} refused"
     if unselected:
         events += f" + {unselected:,} not selected"
+    style = "red" if refused or dead else "yellow" if report.spooled else "green"
     alike = report.sent == report.events and not report.events_refused
-    lines.append(("events" if alike else "datagrams", events, "red" if refused else "green"))
+    lines.append(("events" if alike else "datagrams", events, style))
     if not alike:
         told = plural(report.events, "event")
         if report.events_refused:
@@ -339,6 +362,14 @@ def show_summary(
     for reason, count in report.refused.most_common():
         words = report.messages.get(reason, "")
         lines.append(("refused", f"{count:,} {reason}" + (f": {words}" if words else ""), "red"))
+    for code, count in report.dead.most_common():
+        words = report.messages.get(code, "")
+        lines.append(("dead", f"{count:,} {code}" + (f": {words}" if words else ""), "red"))
+    if report.retried or report.maybe_twice:
+        tries = f"{report.retried:,} times an event was tried again"
+        if report.maybe_twice:
+            tries += f"; {report.maybe_twice:,} times an answer was lost: so many may be delivered twice"
+        lines.append(("retried", tries, ""))
     if report.unselected:
         lines.append(("left out", _counts(report.unselected), ""))
     if report.turned_away:

@@ -1,15 +1,20 @@
 """Delivery: every entry ends as sent or refused, whatever the sink answers, and nobody waits for ever."""
 
+import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcapeda.delivery import MAX_WAITING, RETRIES, Delivery
+from pcapeda.delivery import MAX_WAITING, PIECE, RETRIES, Delivery
 from pcapeda.errors import SinkDown
 from pcapeda.model import Batch, BatchLimits, Entry, Failed, Outcome, Report
+from pcapeda.sinks.eventbridge import LOST
+from pcapeda.sinks.spool import Spool, WhenFull
 from tests.clock import FakeClock
 
 
@@ -203,3 +208,294 @@ def test_an_event_counts_as_the_datagrams_it_stands_for(
     assert report.events_refused == (0 if answer is None else 1)
     assert report.lost == (answer is not None)
     assert report.adds_up()
+
+
+class Rig:
+    """A delivery with a spool, a scripted sink and a clock that only moves when someone sleeps."""
+
+    def __init__(
+        self,
+        folder: Path,
+        answer: Callable[[Entry, int], str | None],
+        *,
+        concurrency: int = 1,
+        live: bool = False,
+        max_bytes: int = 1 << 20,
+        when_full: WhenFull = "block",
+    ) -> None:
+        self.clock, self.sink, self.report = FakeClock(), Scripted(answer, concurrency=concurrency), Report()
+        self.spool = Spool(folder, max_bytes=max_bytes, when_full=when_full)
+        self.notes: list[str] = []
+        self.settled: list[str] = []
+        self.stopped = False
+        self.delivery = Delivery(
+            self.sink,
+            self.report,
+            spool=self.spool,
+            live=live,
+            clock=self.clock,
+            sleep=self.clock.sleep,
+            jitter=lambda: 0.5,
+            stopping=lambda: self.stopped,
+            note=self.notes.append,
+            settled=lambda entries: self.settled.extend(entry.id for entry in entries),
+        )
+
+    def add(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            self.report.frames += 1
+            self.report.datagrams += 1
+            self.delivery.add(entry(number))
+
+    def finish(self, give_up: Callable[[], bool] = lambda: False) -> Report:
+        self.delivery.finish(give_up=give_up)
+        assert self.report.spooled == len(self.spool)
+        assert self.report.dead.total() == len(self.spool.dead)
+        assert self.report.adds_up()
+        return self.report
+
+    def kept(self) -> list[str]:
+        self.spool.rewind()
+        return [kept.entry.id for kept in self.spool.take(100_000)]
+
+    def close(self) -> None:
+        self.spool.close()
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
+    rigs: list[Rig] = []
+
+    def make(*args: Any, **options: Any) -> Rig:
+        for old in rigs:
+            old.close()
+        rigs.append(Rig(tmp_path / "spool", *args, **options))
+        return rigs[-1]
+
+    yield make
+    for one in rigs:
+        one.close()
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_a_dead_endpoint_fills_the_spool_and_is_hardly_asked(rig: Callable[..., Rig], concurrency: int) -> None:
+    """During an outage everything is kept, in few requests, and reading does not stop; a later run delivers it all."""
+    one = rig(lambda entry, tries: "again-unreachable", concurrency=concurrency)
+    one.add(range(3000))
+    report = one.finish()
+    assert (report.sent, report.spooled, report.refused) == (0, 3000, {})
+    assert report.requests < 40
+    assert sorted(map(int, one.kept())) == list(range(3000))
+    later = rig(lambda entry, tries: None, concurrency=concurrency)
+    report = later.finish()
+    assert (report.inherited, report.sent, report.spooled) == (3000, 3000, 0)
+    assert sorted(map(int, later.sink.taken)) == list(range(3000))
+    if concurrency == 1:
+        assert later.sink.taken == sorted(later.sink.taken, key=int), "oldest first"
+
+
+def test_a_short_outage_heals_within_the_run(rig: Callable[..., Rig]) -> None:
+    """What was kept during an outage is drained once the sink takes entries again; nothing is sent twice."""
+    one = rig(lambda entry, tries: "again" if 3e9 < one.clock.now_ns - 10**12 < 9e9 else None)
+    for number in range(2000):
+        one.add([number])
+        one.clock.sleep(0.01)
+        if number == 700:
+            assert one.report.spooled > 0
+    report = one.finish()
+    assert (report.sent, report.spooled) == (2000, 0)
+    assert sorted(map(int, one.sink.taken)) == list(range(2000))
+    assert set(one.settled) == {str(number) for number in range(2000)}
+
+
+def test_draining_does_not_starve_new_traffic(rig: Callable[..., Rig]) -> None:
+    """While thousands wait in the spool, a new entry is delivered as soon as its batch is due."""
+    rig(lambda entry, tries: None).spool.put([entry(number) for number in range(5000)])
+    one = rig(lambda entry, tries: None, live=True)
+    one.add(range(10_000, 10_050))
+    one.clock.sleep(1.1)
+    one.delivery.tick()
+    assert {str(number) for number in range(10_000, 10_050)} <= set(one.sink.taken)
+    assert 0 < len(set(map(int, one.sink.taken)) & set(range(5000))) < 500
+
+
+def test_what_can_never_succeed_becomes_a_dead_letter(rig: Callable[..., Rig]) -> None:
+    """Fresh or from the spool, an entry with a final code is kept with that code and sent no more."""
+    rig(lambda entry, tries: None).spool.put([entry(number) for number in range(20, 40)])
+    one = rig(lambda entry, tries: "MalformedDetail" if int(entry.id) % 10 == 3 else None)
+    one.add(range(20))
+    one.delivery.add(entry(99, size=1001))
+    one.report.frames += 1
+    one.report.datagrams += 1
+    report = one.finish()
+    assert report.dead == {"MalformedDetail": 4, "oversize": 1}
+    assert (report.sent, report.inherited, report.spooled) == (36, 20, 0)
+    letters = {kept.entry.id: kept.code for kept in one.spool.dead.take(10)}
+    assert letters == dict.fromkeys(["3", "13", "23", "33"], "MalformedDetail") | {"99": "oversize"}
+    assert all(tries == 1 for tries in one.sink.tries.values())
+
+
+def test_an_entry_that_always_fails_stays_and_holds_up_nobody(rig: Callable[..., Rig]) -> None:
+    """Entries the bus takes no longer, while it takes others, are left in the spool after their tries."""
+    rig(lambda entry, tries: None).spool.put([entry(number) for number in range(100)])
+    one = rig(lambda entry, tries: "again" if int(entry.id) < 30 else None)
+    report = one.finish()
+    assert (report.sent, report.spooled) == (70, 30)
+    assert report.requests < 100
+    assert sorted(map(int, one.kept())) == list(range(30))
+
+
+def test_retries_end_in_the_spool(rig: Callable[..., Rig]) -> None:
+    """After the last try an entry is kept, not refused; others of its batch were delivered long before."""
+    one = rig(lambda entry, tries: "again" if entry.id == "3" else None)
+    one.add(range(10))
+    report = one.finish()
+    assert (report.sent, report.spooled) == (9, 1)
+    assert one.kept() == ["3"]
+
+
+def test_lost_answers_are_counted_entry_by_entry(rig: Callable[..., Rig]) -> None:
+    """Whoever got no answer may have been delivered: each such request counts for each of its entries."""
+    one = rig(lambda entry, tries: None if tries else LOST)
+
+    def send(batch: Batch, send: Callable[[Batch], Outcome] = one.sink.send) -> Outcome:
+        outcome = send(batch)
+        return outcome._replace(failed=tuple(failed._replace(again=True) for failed in outcome.failed))
+
+    one.sink.send = send  # type: ignore[method-assign]
+    one.add(range(30))
+    report = one.finish()
+    assert (report.sent, report.maybe_twice, report.retried) == (30, 30, 30)
+
+
+def test_refused_credentials_pause_a_live_run_into_the_spool_and_a_replay_ends(rig: Callable[..., Rig]) -> None:
+    """Live, the run says so, keeps everything and delivers it once the sink takes it again; a replay is over."""
+    one = rig(lambda entry, tries: "down" if 2e9 < one.clock.now_ns - 10**12 < 40e9 else None, live=True)
+    for number in range(600):
+        one.add([number])
+        one.delivery.tick()
+        one.clock.sleep(0.1)
+        assert not one.delivery.over
+    report = one.finish()
+    assert [note for note in one.notes if "kept in the spool" in note]
+    assert "events are delivered again" in one.notes
+    assert one.delivery.down is None
+    assert (report.sent, report.spooled) == (600, 0)
+    two = rig(lambda entry, tries: "down" if int(entry.id) >= 100 else None)
+    two.add(range(200))
+    assert two.delivery.over
+    report = two.finish()
+    assert (report.sent, report.spooled, report.refused) == (100, 100, {})
+
+
+@pytest.mark.parametrize("when_full", ["drop-oldest", "drop-newest"])
+def test_what_gives_way_to_a_full_spool_is_counted(rig: Callable[..., Rig], when_full: WhenFull) -> None:
+    """The spool stays within its size, and every entry is in it or refused by that name."""
+    one = rig(lambda entry, tries: "again", max_bytes=20_000, when_full=when_full)
+    one.add(range(2000))
+    report = one.finish()
+    assert report.refused["spool full"] + report.spooled == 2000
+    assert report.refused["spool full"] > 1000
+    kept = list(map(int, one.kept()))
+    assert (1999 in kept) == (when_full == "drop-oldest")
+
+
+def test_a_full_spool_that_blocks_stops_the_reading_and_loses_nothing(rig: Callable[..., Rig]) -> None:
+    """`block` waits until the bus is back, within bounded memory; then everything is delivered."""
+    one = rig(lambda entry, tries: "again" if one.clock.now_ns - 10**12 < 300e9 else None, max_bytes=20_000)
+    for number in range(3000):
+        one.add([number])
+        under_way = number + 1 - one.report.sent - one.report.spooled
+        assert under_way < (MAX_WAITING + 3) * 10 + PIECE
+    report = one.finish()
+    assert one.clock.now_ns - 10**12 > 300e9
+    assert (report.sent, report.spooled, report.refused) == (3000, 0, {})
+    assert any("is full" in note for note in one.notes)
+
+
+def test_a_stop_ends_the_waiting_for_a_full_spool(rig: Callable[..., Rig]) -> None:
+    """An interrupt is heard while reading stands still; what found no room is refused by that name."""
+    one = rig(lambda entry, tries: "again", max_bytes=20_000)
+    sleep = one.clock.sleep
+
+    def sleep_and_stop(seconds: float) -> None:
+        sleep(seconds)
+        one.stopped = one.stopped or one.clock.now_ns - 10**12 > 400e9
+
+    one.delivery._sleep = sleep_and_stop
+    number = 0
+    while not one.stopped:
+        one.add([number])
+        number += 1
+    report = one.finish(give_up=lambda: one.clock.now_ns - 10**12 > 410e9)
+    assert report.refused["spool full"] + report.spooled == number
+    assert 0 < report.refused["spool full"] < (MAX_WAITING + 3) * 10 + PIECE
+
+
+def test_the_end_of_grace_spools_what_is_under_way(rig: Callable[..., Rig]) -> None:
+    """A sink that does not answer is not waited for: its entries are kept, as possibly delivered."""
+    stuck = threading.Event()
+
+    def answer(entry: Entry, tries: int) -> str | None:
+        stuck.wait(30)
+        return None
+
+    one = rig(answer, concurrency=4)
+    one.add(range(25))
+    one.stopped = True
+    report = one.finish(give_up=lambda: True)
+    stuck.set()
+    assert report.spooled + report.sent == 25
+    assert report.spooled >= 20
+    assert report.maybe_twice >= 20
+
+
+def test_an_interrupt_leaves_the_spool_as_it_was(rig: Callable[..., Rig]) -> None:
+    """Ctrl-C ends draining within its requests in flight; all the rest stays."""
+    rig(lambda entry, tries: None).spool.put([entry(number) for number in range(500)])
+    one = rig(lambda entry, tries: None)
+    one.delivery.tick()
+    one.stopped = True
+    report = one.finish()
+    assert (report.sent, report.spooled, report.inherited) == (10, 490, 500)
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+@settings(max_examples=25, deadline=None)
+@given(
+    fates=st.lists(st.sampled_from(["ok", "final", "again", "always", "down"]), max_size=80),
+    when_full=st.sampled_from(["block", "drop-oldest", "drop-newest"]),
+    small=st.booleans(),
+    live=st.booleans(),
+    older=st.integers(0, 30),
+)
+def test_every_entry_is_accounted_for_with_a_spool(
+    tmp_path_factory: pytest.TempPathFactory,
+    concurrency: int,
+    fates: list[str],
+    when_full: WhenFull,
+    small: bool,
+    live: bool,
+    older: int,
+) -> None:
+    """Sent, spooled, dead and refused is what went in, for any script; what is in the spool was not sent."""
+
+    def answer(entry: Entry, tries: int) -> str | None:
+        fate = fates[int(entry.id)] if int(entry.id) < len(fates) else "ok"
+        if fate == "again":
+            return "again" if tries == 0 else None
+        return {"ok": None, "final": "final", "always": "again-always", "down": "down"}[fate]
+
+    folder = tmp_path_factory.mktemp("spool")
+    with Spool(folder) as spool:
+        spool.put([entry(1000 + number) for number in range(older)])
+    one = Rig(folder, answer, concurrency=concurrency, live=live, max_bytes=3000 if small else 1 << 20)
+    one.spool.when_full = when_full
+    one.add(range(len(fates)))
+    # A spool that blocks while the sink takes nothing waits until it is told to stop.
+    end = one.clock.now_ns + 3600 * 10**9
+    report = one.finish(give_up=lambda: one.clock.now_ns > end)
+    if "down" not in fates:  # the script raises in the middle of a batch, of which nothing counts then
+        assert len(set(one.sink.taken)) == len(one.sink.taken) == report.sent
+        assert not set(one.kept()) & set(one.sink.taken)
+    one.close()

@@ -109,7 +109,7 @@ def test_what_a_window_has_no_room_for_is_summed_up() -> None:
         assert source == entry.envelope()["detail"].get("Source", {}).get("IpAddress")
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(datagrams(), max_size=30), st.sampled_from([0.1, 1, 86_400]), st.integers(1, 5), st.booleans())
 def test_every_datagram_counts_once(packets: list[Datagram], seconds: float, room: int, aligned: bool) -> None:
     """Whatever comes: counts and bytes add up, each event is valid, stands for its count, and is new."""
@@ -124,6 +124,7 @@ def test_every_datagram_counts_once(packets: list[Datagram], seconds: float, roo
     assert len({entry.id for entry, _ in told}) == len(told)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 2), st.integers(0, 2)), max_size=60))
 def test_flows_are_those_of_a_plain_count(steps: list[tuple[int, int, int]]) -> None:
     """In order of time, against a dictionary of window, source and port."""

@@ -90,7 +90,7 @@ def test_nobody_waits_longer_than_asked(back: int) -> None:
     assert grouper.finish() == []
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 40_000), min_size=1, max_size=12), st.sampled_from([20_000, 65_536]))
 def test_no_event_is_larger_than_a_chunk_unless_one_packet_is(sizes: list[int], most: int) -> None:
     """With names of any length around it; a larger one holds a single packet."""
@@ -127,7 +127,7 @@ def test_memory_is_bounded() -> None:
         assert open_bytes <= MAX_OPEN_BYTES + 53_600
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(datagrams(), max_size=30),
     st.integers(1, 5),

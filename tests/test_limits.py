@@ -4,7 +4,7 @@ import random
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcapeda.errors import BadConfig
@@ -75,6 +75,7 @@ def test_deny_wins_over_allow() -> None:
     assert limits.loudest() == {("denied", "10.1.0.1"): 1, ("not allowed", "192.0.2.1"): 1}
 
 
+@settings(deadline=None)
 @given(datagrams())
 def test_a_flow_is_the_same_in_both_directions(datagram: Datagram) -> None:
     """Request and answer are in the sample together."""
@@ -181,6 +182,7 @@ def test_who_begins_in_the_middle_of_a_flood_gets_through_too() -> None:
     assert heard[1:] == [None] * (len(heard) - 1)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, SECOND_NS), st.integers(0, 9)), max_size=200), st.integers(1, 8))
 def test_tokens_that_are_kept_are_there(steps: list[tuple[int, int]], keep: int) -> None:
     """A bucket of ten never falls below what is kept, and admits in all what one without the reserve would."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcapeda.pace import SECOND_NS, Backoff, Pace, TokenBucket
+from pcapeda.pace import SECOND_NS, Backoff, Breaker, Flow, Pace, RetryBudget, TokenBucket
 from tests.clock import FakeClock
 
 START = 5_000 * SECOND_NS
@@ -151,3 +151,87 @@ def test_backoff_doubles_to_its_cap_with_full_jitter_and_ends() -> None:
     assert ceilings == [99, 199, 399, 799, 999, 999, None]
     assert backoff.delay(3, lambda: 0.0) == 0
     assert Backoff(base_ns=1, cap_ns=10, attempts=10**9).delay(10**6, lambda: 0.5) == 5
+
+
+def test_the_retry_budget_bounds_tries_by_deliveries_and_time() -> None:
+    """Without deliveries: the burst, then two a second. Each delivery allows one more."""
+    budget, now, taken = RetryBudget(per_second=2, burst=8), START, 0
+    for _ in range(1000):
+        now += SECOND_NS // 100
+        taken += budget.take(now) == 0
+    assert taken in (8 + 19, 8 + 20)
+    budget.delivered()
+    assert budget.take(now) == 0
+    wait = budget.take(now)
+    assert 0 < wait <= SECOND_NS // 2
+    assert budget.take(now + wait) == 0
+    assert budget.take(now - 3600 * SECOND_NS) > 0, "a clock that steps back gives nothing away"
+
+
+def test_the_breaker_opens_after_failures_in_a_row_and_tries_one_at_a_time() -> None:
+    """Five in a row open it; one try at a time, ever later; an answer closes it; single failures do nothing."""
+    breaker, now = Breaker(failures=5, base_ns=SECOND_NS, cap_ns=8 * SECOND_NS), START
+    for _ in range(20):
+        for _ in range(4):
+            breaker.failed(now, lambda: 1.0)
+        breaker.answered()
+    assert breaker.opened_ns is None
+    for _ in range(5):
+        assert breaker.wait(now) == 0
+        breaker.failed(now, lambda: 1.0)
+    assert breaker.opened_ns == now
+    pauses = []
+    for _ in range(6):
+        pauses.append(breaker.wait(now) // SECOND_NS)
+        now += breaker.wait(now)
+        assert breaker.wait(now) == 0
+        breaker.sending()
+        assert breaker.wait(now) > 0, "the one try is under way"
+        breaker.failed(now, lambda: 1.0)
+    assert pauses == [1, 2, 4, 8, 8, 8]
+    breaker.failed(now, lambda: 1.0)  # the answer to a request from before it opened
+    assert breaker.wait(now) == 8 * SECOND_NS
+    breaker.answered()
+    assert (breaker.wait(now), breaker.opened_ns) == (0, None)
+
+
+@pytest.mark.parametrize("capacity", [50, 400, 3000])
+def test_the_flow_finds_what_the_other_side_takes(capacity: int) -> None:
+    """Against a bus that takes so many entries a second: most of them are used, and few requests are throttled."""
+    flow, bucket, now = Flow(8), TokenBucket(capacity / 10, burst=max(1, capacity // 100)), START
+    delivered = throttled = 0
+    while now < START + 60 * SECOND_NS:
+        wait = flow.wait(now)
+        if wait:
+            now += wait
+            continue
+        flow.sending(10, now)
+        now += 20_000_000 // flow.window  # each request takes 20 ms
+        if bucket.take(now):
+            flow.throttled(0, now)
+            throttled += 1
+        else:
+            flow.delivered(10, now)
+            delivered += 10
+    assert delivered > 60 * capacity * 0.4
+    assert throttled * 10 < delivered * 0.5
+
+
+def test_the_flow_starts_wide_halves_once_for_one_piece_of_news_and_recovers() -> None:
+    """Eight throttled answers at once halve the window once; deliveries widen it again, and lift the rate."""
+    flow, now = Flow(8), START
+    assert (flow.window, flow.rate) == (8, None)
+    for _ in range(100):
+        now += SECOND_NS // 100
+        flow.delivered(10, now)
+    for _ in range(8):
+        flow.throttled(0, now)
+    assert flow.window == 4
+    assert flow.rate == pytest.approx(500, rel=0.1)
+    now += SECOND_NS
+    flow.throttled(0, now)
+    assert flow.window == 2
+    for _ in range(40 * 100):
+        now += SECOND_NS // 100
+        flow.delivered(10, now)
+    assert (flow.window, flow.rate) == (8, None)

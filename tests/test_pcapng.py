@@ -135,6 +135,7 @@ PASSED = {
     "obsolete, out of range": (block(2, struct.pack("<HHIIII", 9, 0, 0, 0, 0, 0)), "packet block of interface 9"),
     "simple, too short": (block(3, struct.pack("<I", 40) + b"bad"), "claims 40 packet bytes, but holds 4"),
     "two lengths": (packet(b"bad", last=99), "tells two lengths: 36 in front, 99 behind"),
+    "simple, too long": (block(3, struct.pack("<I", 1) + b"bad and more"), "of 1 packet bytes, by its length"),
     "unknown, two lengths": (block(77, b"bad", last=99), "block of type 0x0000004d tells two lengths"),
     "short description": (block(1, b"bad!"), "an interface description of 16 bytes"),
 }

@@ -1,5 +1,7 @@
 """The report: it adds up or it says so, and it knows the exit code it stands for."""
 
+from collections import Counter
+
 import pytest
 
 from pcapeda.errors import ExitStatus, OutputClosed, SinkDown
@@ -16,10 +18,14 @@ def full_report() -> Report:
 def test_each_law_is_checked() -> None:
     """One frame, one fragment or one event too many breaks the sum."""
     assert full_report().adds_up()
-    for name in ("frames", "datagrams", "fragments", "used", "held", "reassembled", "sent", "spooled"):
+    for name in ("frames", "datagrams", "fragments", "used", "held", "reassembled", "sent", "spooled", "inherited"):
         report = full_report()
         setattr(report, name, getattr(report, name) + 1)
         assert not report.adds_up(), name
+    for counts in ("refused", "dead", "unselected"):
+        report = full_report()
+        getattr(report, counts)["why"] += 1
+        assert not report.adds_up(), counts
 
 
 def test_merging_adds_and_keeps_the_law() -> None:
@@ -64,3 +70,14 @@ def test_what_was_not_asked_for_is_no_loss() -> None:
     assert report.status() is ExitStatus.OK
     report.refused["oversize"] = 1
     assert report.status() is ExitStatus.INCOMPLETE
+
+
+def test_what_is_kept_is_not_delivered() -> None:
+    """A run that leaves events in the spool or among the dead letters is not complete."""
+    for change in ({"spooled": 1}, {"dead": Counter({"MalformedDetail": 1})}):
+        report = full_report()
+        report.datagrams += 1
+        report.frames += 1
+        vars(report).update(change)
+        assert report.adds_up()
+        assert report.status() is ExitStatus.INCOMPLETE

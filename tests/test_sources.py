@@ -37,6 +37,7 @@ def test_the_key_decides_who_collides() -> None:
     assert Fingerprint()("192.0.2.7") == Fingerprint()("192.0.2.7")
 
 
+@settings(deadline=None)
 @given(steps, st.sampled_from([0.5, 1, 3, 1000]), st.integers(1, 5), st.sampled_from([1, 2, 1 << 10]))
 def test_no_source_gets_more_than_its_rate(steps: list[tuple[int, int]], rate: float, burst: int, width: int) -> None:
     """Over every span, whoever shares its cells: at most the burst and what flows in. Even with one cell for all."""
@@ -56,6 +57,7 @@ def test_no_source_gets_more_than_its_rate(steps: list[tuple[int, int]], rate: f
                 assert last - first + 1 <= burst + inflow + 1e-6
 
 
+@settings(deadline=None)
 @given(steps, st.sampled_from([0.5, 1, 3, 1000]), st.integers(1, 5))
 def test_sources_that_share_no_cell_have_a_bucket_of_their_own(
     steps: list[tuple[int, int]], rate: float, burst: int
@@ -73,6 +75,7 @@ def test_sources_that_share_no_cell_have_a_bucket_of_their_own(
             rates.charge(print_, now)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-(10**19), 10**19), max_size=50))
 def test_no_clock_breaks_it(moments: list[int]) -> None:
     """Times that jump anywhere neither fail nor silence a source once its bucket had the time to fill."""
@@ -96,7 +99,7 @@ def test_the_error_of_the_sketch_is_within_its_bound() -> None:
     assert refused > 0, "a width at which nobody collides shows nothing"
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(1, 30))
 def test_who_comes_again_is_a_regular(gap_s: int) -> None:
     """The first datagram is a stranger's, those after it are not, as long as the source keeps to its rate."""

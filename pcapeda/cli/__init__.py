@@ -13,6 +13,7 @@ import typer
 from pcapeda.cli.inspect import inspect
 from pcapeda.cli.interfaces import interfaces
 from pcapeda.cli.replay import replay
+from pcapeda.cli.resend import resend
 from pcapeda.cli.running import complain
 from pcapeda.cli.schema import schema
 from pcapeda.cli.sniff import sniff
@@ -48,7 +49,7 @@ def pcapeda(
     """UDP as an event source for AWS: datagrams become Amazon EventBridge events."""
 
 
-for command in (replay, sniff, inspect, interfaces, schema):
+for command in (replay, sniff, resend, inspect, interfaces, schema):
     app.command(name=command.__name__)(command)
 
 # typer brings its own click; its base of everything that is wrong with a command line has no public name of its own.

@@ -16,6 +16,14 @@ class Output(StrEnum):
     ENTRIES = "entries"
 
 
+class WhenFull(StrEnum):
+    """What gives way when a spool is full."""
+
+    BLOCK = "block"
+    DROP_OLDEST = "drop-oldest"
+    DROP_NEWEST = "drop-newest"
+
+
 class ShapeName(StrEnum):
     """What an event's detail looks like."""
 
@@ -249,6 +257,43 @@ PriceOption = Annotated[
     float,
     typer.Option(
         "--price", metavar="USD", min=0, help="What a million events cost in your Region.", rich_help_panel=SAFETY
+    ),
+]
+SpoolOption = Annotated[
+    str | None,
+    typer.Option(
+        "--spool",
+        metavar="DIR",
+        help="Keep on disk what cannot be delivered; `pcapeda resend DIR` delivers it.",
+        rich_help_panel=SAFETY,
+    ),
+]
+SpoolMaxMibOption = Annotated[
+    int | None,
+    typer.Option(
+        "--spool-max-mib",
+        metavar="N",
+        min=8,
+        help="Most MiB of events in the spool. [default: 1024]",
+        rich_help_panel=SAFETY,
+    ),
+]
+WhenFullOption = Annotated[
+    WhenFull | None,
+    typer.Option(
+        "--when-full",
+        help="What gives way when the spool is full: the reading, or events. [default: block]",
+        rich_help_panel=SAFETY,
+    ),
+]
+GraceOption = Annotated[
+    float,
+    typer.Option(
+        "--grace",
+        metavar="S",
+        min=0,
+        help="After Ctrl-C or SIGTERM, go on delivering what was read for S seconds at most.",
+        rich_help_panel=SAFETY,
     ),
 ]
 DryRunOption = Annotated[

@@ -67,6 +67,19 @@ def replay(
     max_events: options.MaxEventsOption = None,
     max_cost: options.MaxCostOption = None,
     price: options.PriceOption = 1.0,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--checkpoint",
+            metavar="FILE",
+            help="Remember there what has been delivered, and go on from it.",
+            rich_help_panel=options.SAFETY,
+        ),
+    ] = None,
+    spool: options.SpoolOption = None,
+    spool_max_mib: options.SpoolMaxMibOption = None,
+    when_full: options.WhenFullOption = None,
+    grace: options.GraceOption = 10.0,
     dry_run: options.DryRunOption = False,
     output: options.OutputOption = None,
     quiet: options.QuietOption = False,
@@ -81,7 +94,9 @@ def replay(
     given = locals()
     from pcapeda.pipeline import forecast
 
-    job = make_job(given, captures=tuple(captures), speed=speed, pps=pps, max_sleep_s=maxsleep, loop=loop)
+    job = make_job(
+        given, captures=tuple(captures), speed=speed, pps=pps, max_sleep_s=maxsleep, loop=loop, checkpoint=checkpoint
+    )
     sink = choose_sink(job, dry_run=dry_run, output=output, verbose=verbose)
     first_words = (forecast(job),) if sink.costs_money else ()
     raise typer.Exit(carry_out(job, sink, quiet=quiet, first_words=first_words))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pcapeda.cli.options import Output
 from pcapeda.errors import BadConfig, ExitStatus, OutputClosed, PcapedaError
-from pcapeda.model import Entry, Sink
+from pcapeda.model import Entry, Report, Sink
 
 if TYPE_CHECKING:
     from pcapeda.pipeline import Job
@@ -26,6 +26,8 @@ def choose_sink(job: "Job", *, dry_run: bool, output: Output | None, verbose: bo
         from pcapeda.pipeline import event_bus
 
         return event_bus(job.bus)
+    if job.spool is not None or job.checkpoint is not None:
+        raise BadConfig("--spool and --checkpoint are about delivery: a dry run delivers nothing")
     if output is None:
         output = Output.PRETTY if sys.stdout.isatty() else Output.JSONL
     if output is Output.PRETTY:
@@ -68,10 +70,19 @@ def carry_out(job: "Job", sink: Sink, *, quiet: bool, first_words: tuple[str, ..
     if not quiet and not closed and not nothing_read:
         word = "delivered" if sink.costs_money else "printed"
         show_summary(report, stderr, delivered=word, costs_money=sink.costs_money, price=job.price)
-    elif report.refused and not closed:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in report.refused.most_common())
-        talk.note(f"not delivered: {reasons}")
+    elif (report.refused or report.dead or report.spooled) and not closed:
+        talk.note(f"not delivered: {undelivered(report)}")
+    if report.spooled and job.spool is not None:
+        talk.note(f"{report.spooled:,} events wait in the spool: pcapeda resend {job.spool}")
     return report.status()
+
+
+def undelivered(report: Report) -> str:
+    """What was not delivered, in words."""
+    counts = [*report.refused.most_common(), *((f"dead: {code}", count) for code, count in report.dead.most_common())]
+    if report.spooled:
+        counts.append(("spooled", report.spooled))
+    return ", ".join(f"{count:,} {reason}" for reason, count in counts)
 
 
 @contextmanager
@@ -135,6 +146,10 @@ def make_job(given: Mapping[str, Any], **own: Any) -> "Job":
         max_events=given["max_events"],
         max_cost=given["max_cost"],
         price=given["price"],
+        spool=given["spool"],
+        spool_max_mib=given["spool_max_mib"],
+        when_full=given["when_full"] and given["when_full"].value,
+        grace_s=given["grace"],
         **own,
     )
     job.check()

@@ -163,6 +163,8 @@ class _Section:
         room = len(block) - start - 4
         if captured > room:
             return _Fault(f"{label} claims {captured:,} packet bytes, but holds {room:,} at most")
+        if kind == SIMPLE and room - captured > 3:  # nothing but padding may follow: it has no options
+            return _Fault(f"{label} of {captured:,} packet bytes, by its length and the snap length, holds {room:,}")
         time_ns = None
         if ticks is not None and interface.multiply:
             time_ns = ticks * interface.multiply // interface.divide + interface.add_ns

@@ -1,0 +1,256 @@
+"""What of which capture has been delivered, on disk, so that a replay that was interrupted or killed goes on there.
+
+A checkpoint is one file: a line that names the format and its version, then records of 40 bytes, appended as answers
+come in, each written at once and whole:
+
+    key      16 bytes                 the capture, and what was asked of it (see `identify`)
+    loop     4 bytes, little-endian   which round of --loop, from 0
+    first    8 bytes, little-endian   ordinal of a datagram among those the run selected, from 0
+    last     8 bytes, little-endian   all from `first` to `last` are delivered, in the spool, or dead letters
+    crc32    4 bytes, little-endian   of the 36 bytes before
+
+A record that was cut short or damaged is passed over: what it told is sent again. Records are not synced one by one,
+so a crash of the whole machine (not of the program) may send the last ones again.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import struct
+import zlib
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from pcapeda.errors import BadConfig
+from pcapeda.model import Entry
+
+FORMAT = b"pcapeda checkpoint 1\n"
+EDGE, BLOCK, BLOCKS = 256 << 10, 4 << 10, 64
+_RECORD = struct.Struct("<16sIQQI")
+
+
+def identify(path: str, told: str) -> bytes:
+    """A key for the content of a capture, whatever its name is, and for `told`, what a run asks of it.
+
+    The content counts by its size, its first and last 256 KiB and 64 blocks of 4 KiB evenly between: enough to tell
+    captures apart, and a fraction of the time it takes to read a large one. A file that has grown is another capture.
+    Raises `BadConfig` for what is no regular file: a pipe cannot be read twice, so there is nothing to go on with.
+    """
+    digest = blake2b(told.encode("utf-8", "backslashreplace"), digest_size=16)
+    try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise BadConfig(f"--checkpoint cannot know {path} again: it is no regular file")
+        with Path(path).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            digest.update(b"\0%d\0" % size)
+            digest.update(file.read(EDGE))
+            if size > 2 * EDGE:
+                for number in range(BLOCKS):
+                    file.seek(EDGE + (size - 2 * EDGE) * number // BLOCKS)
+                    digest.update(file.read(BLOCK))
+            if size > EDGE:
+                file.seek(max(size - EDGE, EDGE))
+                digest.update(file.read(EDGE))
+    except OSError as error:
+        raise BadConfig(f"{path}: {error.strerror}") from None
+    return digest.digest()
+
+
+class Ranges:
+    """A set of numbers that come mostly in a row, kept as its gaps."""
+
+    __slots__ = ("_ends", "_starts")
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+
+    def __contains__(self, number: int) -> bool:
+        place = bisect_right(self._starts, number) - 1
+        return place >= 0 and number <= self._ends[place]
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return zip(self._starts, self._ends, strict=True)
+
+    def add(self, first: int, last: int) -> None:
+        """All from `first` to `last`, both included."""
+        starts, ends = self._starts, self._ends
+        low = bisect_right(starts, first)
+        if low and ends[low - 1] >= first - 1:
+            low -= 1
+        high = bisect_right(starts, last + 1)
+        if low < high:
+            first, last = min(first, starts[low]), max(last, ends[high - 1])
+        starts[low:high], ends[low:high] = [first], [last]
+
+
+class Place(NamedTuple):
+    """One reading of a capture: its key and the round."""
+
+    key: bytes
+    loop: int
+
+
+class Checkpoint:
+    """The checkpoint file at `path`, made if it is not there; one process at a time has it.
+
+    `under_way` is told where an entry comes from before it is sent, `settled` which entries are cared for; `has` then
+    says of a datagram, now and in later processes, that it needs no sending. `problem` is None, or a sentence on why
+    the disk took no more records. Raises `BadConfig` when the file cannot be used, is none, or is in use.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.problem: str | None = None
+        self._done: dict[Place, Ranges] = {}
+        self._under_way: dict[int, tuple[Place, int]] = {}
+        self._unwritten = b""
+        self._seen: dict[tuple[bytes, int], int] = {}
+        try:
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                self._lock(self._file)
+                records = self._read()
+                ranges = sum(len(list(ranges)) for ranges in self._done.values())
+                if records > 2 * ranges + 1000:
+                    self._rewrite()
+            except BaseException:
+                os.close(self._file)
+                raise
+        except OSError as error:
+            raise BadConfig(f"--checkpoint {path}: {error.strerror}") from None
+
+    def _lock(self, file: int) -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = os.fstat(file).st_ino == self.path.stat().st_ino
+        except BlockingIOError:
+            mine = False
+        if not mine:
+            raise BadConfig(f"--checkpoint {self.path}: another process uses it")
+
+    def _read(self) -> int:
+        """Take in all records; gives how many there are, and leaves the file ready to be appended to."""
+        with open(self._file, "rb", closefd=False) as file:
+            head = file.read(len(FORMAT))
+            if head != FORMAT:
+                if head and not FORMAT.startswith(head):
+                    raise BadConfig(f"--checkpoint {self.path}: this is another kind of file")
+                os.ftruncate(self._file, 0)
+                os.pwrite(self._file, FORMAT, 0)
+                self._size = len(FORMAT)
+                return 0
+            records = 0
+            while len(record := file.read(_RECORD.size)) == _RECORD.size:
+                records += 1
+                key, loop, first, last, crc = _RECORD.unpack(record)
+                if zlib.crc32(record[:-4]) == crc and first <= last:
+                    self._done.setdefault(Place(key, loop), Ranges()).add(first, last)
+        self._size = len(FORMAT) + records * _RECORD.size
+        os.ftruncate(self._file, self._size)
+        return records
+
+    def _rewrite(self) -> None:
+        """The same in as few records as can be."""
+        other = self.path.with_name(self.path.name + ".new")
+        content = FORMAT + b"".join(
+            _record(place, first, last) for place, ranges in self._done.items() for first, last in ranges
+        )
+        file = os.open(other, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            view = memoryview(content)
+            while view:
+                view = view[os.write(file, view) :]
+            os.fsync(file)
+            other.rename(self.path)
+        except OSError:  # the long form serves as well
+            os.close(file)
+            other.unlink(missing_ok=True)
+            return
+        os.close(self._file)
+        self._file, self._size = file, len(content)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def place(self, key: bytes, loop: int) -> Place:
+        """Where a reading of a capture begins. A capture that is named twice in one round is read, and sent, twice."""
+        number = self._seen.get((key, loop), 0)
+        self._seen[key, loop] = number + 1
+        if number:
+            key = blake2b(b"again %d " % number + key, digest_size=16).digest()
+        return Place(key, loop)
+
+    def has(self, place: Place, ordinal: int) -> bool:
+        """Whether this datagram needs no sending."""
+        done = self._done.get(place)
+        return done is not None and ordinal in done
+
+    def under_way(self, entry: Entry, place: Place, ordinal: int) -> None:
+        """This entry is about to be sent; it must stay the same object until it is settled."""
+        self._under_way[id(entry)] = (place, ordinal)
+
+    def settled(self, entries: Iterable[Entry]) -> None:
+        """These are delivered, or safe on disk: written down at once."""
+        found: dict[Place, list[int]] = {}
+        for entry in entries:
+            where = self._under_way.pop(id(entry), None)
+            if where is not None:
+                found.setdefault(where[0], []).append(where[1])
+        for place, ordinals in found.items():
+            for first, last in _runs(sorted(ordinals)):
+                self._done.setdefault(place, Ranges()).add(first, last)
+                self._unwritten += _record(place, first, last)
+        if self._unwritten:
+            self._write()
+
+    def forget(self, entries: Iterable[Entry]) -> None:
+        """These were given up: a later run may try them again."""
+        for entry in entries:
+            self._under_way.pop(id(entry), None)
+
+    def _write(self) -> None:
+        try:
+            while self._unwritten:
+                # A disk that fills up takes a part: what is no whole record yet is written over by the next try.
+                written = os.pwrite(self._file, self._unwritten, self._size) // _RECORD.size * _RECORD.size
+                if not written:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                self._size += written
+                self._unwritten = self._unwritten[written:]
+            self.problem = None
+        except OSError as error:
+            self.problem = f"--checkpoint {self.path}: {error.strerror}: a later run may send some events again"
+
+    def close(self) -> None:
+        """Sync what was written and let go of the file."""
+        if self._unwritten:
+            self._write()
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._file, self._size)
+            os.fsync(self._file)
+        os.close(self._file)
+
+
+def _record(place: Place, first: int, last: int) -> bytes:
+    body = struct.pack("<16sIQQ", place.key, place.loop, first, last)
+    return body + zlib.crc32(body).to_bytes(4, "little")
+
+
+def _runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Sorted numbers as runs of consecutive ones."""
+    first = last = numbers[0]
+    for number in numbers[1:]:
+        if number != last + 1:
+            yield first, last
+            first = number
+        last = number
+    yield first, last

@@ -1,0 +1,55 @@
+"""`pcapeda resend`: what waits in a spool is delivered."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from pcapeda.cli import options
+from pcapeda.cli.running import complain, stopped_by_signals, undelivered
+
+
+def resend(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder that was given as --spool.")],
+    dead: Annotated[
+        bool, typer.Option("--dead", help="Try the dead letters: events that were refused for good.")
+    ] = False,
+    bus: options.BusOption = None,
+    region: options.RegionOption = None,
+    profile: options.ProfileOption = None,
+    endpoint_url: options.EndpointUrlOption = None,
+    max_request_bytes: options.MaxRequestBytesOption = 1_000_000,
+    grace: options.GraceOption = 10.0,
+    quiet: options.QuietOption = False,
+) -> None:
+    """Deliver what a spool has kept, oldest first, to the bus it was meant for.
+
+    Ctrl-C ends it at any point: what was not delivered stays in the spool.
+    """
+    from pcapeda.pipeline import Bus, spool_target
+    from pcapeda.pipeline import resend as deliver
+    from pcapeda.view import Talk, open_console, show_summary
+
+    meant = spool_target(folder) or Bus()
+    target = Bus(
+        bus if bus is not None else meant.name,
+        region if region is not None else meant.region,
+        profile if profile is not None else meant.profile,
+        endpoint_url if endpoint_url is not None else meant.endpoint_url,
+        max_request_bytes,
+    )
+    stderr = open_console(sys.stderr)
+    talk = Talk(stderr, quiet=quiet, progress=True, costs_money=True)
+    with stopped_by_signals() as stop:
+        try:
+            talk.say(f"to {target.words()}")
+            report = deliver(folder, target, dead=dead, grace_s=grace, watcher=talk, stop=stop, on_step=talk.drained)
+        finally:
+            talk.close()
+    if report.ended_by is not None:
+        complain(report.ended_by)
+    if not quiet:
+        show_summary(report, stderr, delivered="delivered", costs_money=True)
+    elif report.lost:
+        talk.note(f"not delivered: {undelivered(report)}")
+    raise typer.Exit(report.status())
