@@ -277,8 +277,9 @@ class Delivery:
             self._leave([kept for kept in one.kept if id(kept.entry) not in failed])
         if outcome.sent:
             self._budget.delivered()
-        if any(code in TOO_FAST for code in {one.code for one in outcome.failed}):
-            self._flow.throttled(outcome.sent, now)
+        too_fast = sum(one.code in TOO_FAST for one in outcome.failed)
+        if too_fast:
+            self._flow.throttled(too_fast, outcome.sent, now)
             self._breaker.answered()
         elif outcome.sent or any(not one.again for one in outcome.failed):
             self._flow.delivered(outcome.sent, now)

@@ -167,6 +167,8 @@ class Entry(NamedTuple):
     size: int
     id: str
     datagram: Datagram | None = None
+    rules: tuple[str, ...] = ()
+    """Names of the rules that the event matches, where rules were asked."""
     stands_for: int = 1
 
     @property

@@ -209,20 +209,21 @@ class Breaker:
 class Flow:
     """Additive increase, multiplicative decrease: how many requests may be in flight, and how many entries a second.
 
-    Starts with all of `most` and no rate. A throttled request halves both, the rate from what was delivered lately,
-    but not twice within `hold_ns`: requests that were under way together tell the same news. Every delivery adds one
-    request per window and `increase` entries a second for each second that went well; a rate that reaches twice what
-    it was first cut from is lifted.
+    Starts with all of `most` and no rate. Where all is throttled both are halved, the rate from what was delivered
+    lately; where a part is, as large a part of that half goes; but not twice within `hold_ns`: requests that were under
+    way together tell the same news. Every delivery adds one request per window and `increase` entries a second for each
+    second; a rate that reaches twice what it was first cut from is lifted.
     """
 
     __slots__ = (
         "_count", "_cut_ns", "_hold_ns", "_increase", "_lift", "_measured", "_most", "_next_ns", "_raised_ns",
-        "_since_ns", "_window", "rate",
+        "_since_ns", "_taken", "_throttled", "_weighed_ns", "_window", "rate",
     )  # fmt: skip
 
-    LEAST_RATE = 10.0
+    LEAST_RATE = 100.0
+    """A quarter of the smallest default quota on PutEvents of any Region (entries a second)."""
 
-    def __init__(self, most: int, *, hold_ns: int = SECOND_NS // 4, increase: float = 100) -> None:
+    def __init__(self, most: int, *, hold_ns: int = SECOND_NS // 4, increase: float = 200) -> None:
         self._most = most
         self._window = float(most)
         self._hold_ns = hold_ns
@@ -232,6 +233,8 @@ class Flow:
         self._measured = 0.0
         self._cut_ns: int | None = None
         self._raised_ns = 0
+        self._weighed_ns = 0
+        self._throttled = self._taken = 0.0
         self._next_ns = 0
         self._lift = math.inf
         self.rate: float | None = None
@@ -244,25 +247,41 @@ class Flow:
     def delivered(self, number: int, now_ns: int) -> None:
         """A request delivered this many entries, and none of it was throttled."""
         self._measure(number, now_ns)
+        self._weigh(0, number, now_ns)
         self._window = min(self._window + 1 / self._window, self._most)
+        self._raise(now_ns)
+        if self.rate is not None and self.rate >= self._lift:
+            self.rate, self._lift = None, math.inf
+
+    def throttled(self, number: int, taken: int, now_ns: int) -> None:
+        """The other side said 'later' to so many entries of a request, of which it took others."""
+        self._measure(taken, now_ns)
+        share = self._weigh(number, taken, now_ns)
+        if taken:
+            self._raise(now_ns)
+        if self._cut_ns is not None and now_ns - self._cut_ns < self._hold_ns:
+            return
+        self._cut_ns = now_ns
+        less = 1 - share / 2
+        self._window = max(self._window * less, 1.0)
+        if self.rate is None:
+            self.rate = self._lately(now_ns)
+            self._lift = 2 * max(self.rate, self.LEAST_RATE)
+            self._raised_ns = now_ns
+        self.rate = max(self.rate * less, self.LEAST_RATE)
+
+    def _weigh(self, throttled: int, taken: int, now_ns: int) -> float:
+        """The share of entries throttled lately: what is older by `hold_ns` counts half."""
+        age = 0.5 ** min(max(now_ns - self._weighed_ns, 0) / self._hold_ns, 100)
+        self._weighed_ns = now_ns
+        self._throttled = self._throttled * age + throttled
+        self._taken = self._taken * age + taken
+        return self._throttled / max(self._throttled + self._taken, 1e-9)
+
+    def _raise(self, now_ns: int) -> None:
         if self.rate is not None:
             self.rate += self._increase * min(max(now_ns - self._raised_ns, 0), SECOND_NS) / SECOND_NS
             self._raised_ns = now_ns
-            if self.rate >= self._lift:
-                self.rate, self._lift = None, math.inf
-
-    def throttled(self, number: int, now_ns: int) -> None:
-        """The other side said 'later' to some of a request, of which it took this many entries."""
-        self._measure(number, now_ns)
-        if self._cut_ns is not None and now_ns - self._cut_ns < self._hold_ns:
-            return
-        self._cut_ns = self._raised_ns = now_ns
-        self._window = max(self._window / 2, 1.0)
-        lately = self._lately(now_ns)
-        if self.rate is None:
-            self._lift = max(2 * lately, 2 * self.LEAST_RATE)
-            self.rate = lately
-        self.rate = max(min(self.rate, lately) / 2, self.LEAST_RATE)
 
     def wait(self, now_ns: int) -> int:
         """Nanoseconds until the rate allows another request; 0 means now. Changes nothing; `sending` does."""

@@ -23,14 +23,17 @@ from pcapeda.events.flows import MAX_FLOWS, MAX_REST, FlowTable
 from pcapeda.events.groups import Grouper
 from pcapeda.events.shape import Shape
 from pcapeda.limits import Bounds, Limits, in_force
-from pcapeda.model import Damage, Datagram, Frame, Report, Sink, Why
+from pcapeda.model import Damage, Datagram, Entry, Frame, Report, Sink, Why
 from pcapeda.net.extract import Extractor
 from pcapeda.net.files import Capture, expand
 from pcapeda.net.filter import Filter
 from pcapeda.pace import Pace
+from pcapeda.rules.load import load
+from pcapeda.rules.rule import DEFAULT_BUS
+from pcapeda.rules.ruleset import RuleSet
 from pcapeda.sinks.eventbridge import UNREACHABLE, EventBridgeSink
 from pcapeda.sinks.spool import Spool, WhenFull
-from pcapeda.summaries import Gather, Outbox, Reporter
+from pcapeda.summaries import NO_RULE, Gather, Outbox, Reporter
 
 if TYPE_CHECKING:
     from pcapeda.net.live import LiveSource
@@ -120,6 +123,11 @@ class Job(Bounds):
     decapsulate: bool = False
     fragment_age_s: float = 30.0
     fragment_mib: int = 64
+    rules: tuple[str, ...] = ()
+    """Where rules are: each event is told which of them it matches."""
+    parameters: tuple[tuple[str, str], ...] = ()
+    """Names and values of the parameters of templates among the rules."""
+    only_matching: bool = False
     # event
     shape: Shape = field(default_factory=Shape)
     bus: Bus = field(default_factory=Bus)
@@ -164,6 +172,8 @@ class Job(Bounds):
         for option, value in spans:
             if value is not None and not 0 <= value < float("inf"):
                 raise BadConfig(f"{option} must be a number from 0 on, not {value:g}")
+        if self.only_matching and not self.rules:
+            raise BadConfig("--only-matching needs rules to match: give --rules PATH")
         if self.max_sleep_s is not None and self.speed is None:
             raise BadConfig("--maxsleep cuts the captured silences that --speed keeps: give --speed too")
         if self.spool is None and (self.spool_max_mib is not None or self.when_full is not None):
@@ -225,6 +235,7 @@ class Corridor:
     sleep: Callable[[float], object]
     ignore: Callable[[Datagram], bool]
     checkpoint: Checkpoint | None = None
+    rules: RuleSet | None = None
     left: int | None = None
     """Datagrams still to come before `count` is reached (None: no count)."""
     finished: bool = False
@@ -238,8 +249,23 @@ class Corridor:
     def __post_init__(self) -> None:
         room = self.job.max_flows + MAX_REST + 1 if self.job.summaries == "flow" else 0
         self.outbox = Outbox(
-            self.delivery, self.limits, self.report, clock=self.clock, wait_for_rate=self.wait_for_rate, room=room
+            self.delivery,
+            self.limits,
+            self.report,
+            clock=self.clock,
+            wait_for_rate=self.wait_for_rate,
+            judged=self.judged,
+            room=room,
         )
+
+    def judged(self, entry: Entry) -> Entry | None:
+        """The entry with the names of the rules it matches; None if only what matches is asked for, and none does."""
+        if self.rules is None:
+            return entry
+        matched = self.rules.match(entry.envelope())
+        if not matched and self.job.only_matching:
+            return None
+        return entry._replace(rules=tuple(rule.name for rule in matched))
 
     def beat(self, reading: Report) -> None:
         """What is due about ten times a second: whom the limits keep back, and a report."""
@@ -343,6 +369,12 @@ def _walk(
         if live and corridor.ignore(datagram):
             report.unselected["own traffic"] += 1
             continue
+        entry = None
+        if gather is None and corridor.rules is not None:
+            entry = corridor.judged(shape.entry(datagram))
+            if entry is None:
+                report.unselected[NO_RULE] += 1
+                continue
         ordinal += 1
         if checkpoint is not None and place is not None and checkpoint.has(place, ordinal):
             report.unselected["delivered before"] += 1
@@ -366,7 +398,7 @@ def _walk(
         if gather is not None:
             outbox.tell(gather.add(datagram, moment), moment)
         elif live or not rated or corridor.wait_for_rate():
-            entry = shape.entry(datagram)
+            entry = entry or shape.entry(datagram)
             if outbox.pays(entry):
                 if checkpoint is not None and place is not None:
                     checkpoint.under_way(entry, place, ordinal)
@@ -403,6 +435,7 @@ def execute(
     chosen = Filter(job.filter) if job.filter else None
     if chosen is not None:
         chosen.check()
+    rules = _rules(job, watcher)
     captures = expand(job.captures)
     with ExitStack() as stack:
         if sink is None:
@@ -433,7 +466,7 @@ def execute(
         limits = make_limits(job, costs_money=sink.costs_money)
         ignore = names_in_dns(getattr(sink, "hosts", ()))
         corridor = Corridor(
-            job, delivery, limits, report, watcher, stop, clock, sleep, ignore, checkpoint, left=job.count
+            job, delivery, limits, report, watcher, stop, clock, sleep, ignore, checkpoint, rules, left=job.count
         )
         corridor.max_event_bytes = min(quotas.CHUNK_BYTES, sink.limits.max_bytes)
         if job.report_events_s is not None:
@@ -513,6 +546,23 @@ def _replay_one(corridor: Corridor, path: str, chosen: Filter | None, pace: Pace
         report.merge(reading)
 
 
+def _rules(job: Job, watcher: Watcher) -> RuleSet | None:
+    """The rules of a job, together. A rule that cannot be known offline is told; it selects nothing."""
+    if not job.rules:
+        return None
+    loaded = load(job.rules, parameters=dict(job.parameters), region=job.bus.region, profile=job.bus.profile)
+    for problem in loaded.problems:
+        watcher.note(str(problem))
+    rules = RuleSet(loaded.rules, job.bus.name or DEFAULT_BUS)
+    if not any(not rule.silent(job.bus.name or DEFAULT_BUS) for rule in loaded.rules) and job.only_matching:
+        raise BadConfig(
+            f"none of the {len(loaded.rules)} rules selects events of bus {job.bus.name or DEFAULT_BUS}: "
+            "--only-matching would deliver nothing",
+            hint="pcapeda rules list shows why",
+        )
+    return rules
+
+
 def _extractor(job: Job, reading: Report) -> Extractor:
     return Extractor(
         reading,
@@ -547,7 +597,9 @@ def _sniff(corridor: Corridor, chosen: Filter | None) -> None:
         watcher.say(f"listening on {', '.join(job.interfaces)} with a buffer of {source.granted_buffer // MIB} MiB")
         frames: Iterable[Frame | None] = _until(source, corridor)
         if job.write is not None:
-            frames = _tee(frames, stack.enter_context(CaptureWriter(job.write)), corridor.clock)
+            writer = CaptureWriter(job.write)
+            stack.callback(_close, writer, corridor)
+            frames = _tee(frames, writer, corridor.clock)
 
         def on_tick() -> None:
             reading.kernel_drops = source.kernel_drops()
@@ -595,7 +647,8 @@ def _tee(frames: Iterable[Frame | None], writer: "CaptureWriter", clock: Callabl
 def _asked_of(job: Job) -> str:
     """What else than its content decides what is sent of a capture, and where to."""
     bus = replace(job.bus, max_request_bytes=0)
-    return repr((job.filter, sorted(job.ports), job.decapsulate, job.shape, bus))
+    rules = (job.rules, job.parameters) if job.only_matching else ()
+    return repr((job.filter, sorted(job.ports), job.decapsulate, job.shape, bus, rules))
 
 
 def _open_spool(job: Job, watcher: Watcher, report: Report) -> Spool:
@@ -686,6 +739,15 @@ def resend(
         report.interrupted = stop.is_set()
         report.ended_by = delivery.down
     return report
+
+
+def _close(writer: "CaptureWriter", corridor: Corridor) -> None:
+    """End `--write`. A disk that is full shows at the latest now: it is said, and the summary is not lost for it."""
+    try:
+        writer.close()
+    except PcapedaError as error:
+        corridor.report.failures.append(str(error))
+        corridor.watcher.note(str(error))
 
 
 def _grace(stop: Event, clock: Callable[[], int], grace_s: float) -> Callable[[], bool]:

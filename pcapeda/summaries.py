@@ -21,6 +21,9 @@ from pcapeda.tally import Tally
 
 SECOND_NS = 1_000_000_000
 
+NO_RULE = "no rule"
+"""Why events are left out that match no rule, where only those that do are asked for."""
+
 
 class Gather(Protocol):
     """What makes one event of many datagrams: a table of flows, a grouper."""
@@ -39,6 +42,7 @@ class Outbox:
     """Sends entries within the budgets, and summaries within the rates too; counts what it cannot send.
 
     `wait_for_rate` sleeps until the overall rate admits one more, and is false when the run was stopped instead. A
+    `judged` gives a summary with the rules it matches, or None where that leaves it out. A
     live run does not sleep: up to `room` of its summaries are held back until the rate admits them, beyond that the
     oldest are refused.
     """
@@ -51,6 +55,7 @@ class Outbox:
         *,
         clock: Callable[[], int],
         wait_for_rate: Callable[[], bool],
+        judged: Callable[[Entry], Entry | None],
         room: int = 0,
     ) -> None:
         self._delivery = delivery
@@ -58,6 +63,7 @@ class Outbox:
         self._report = report
         self._clock = clock
         self._wait_for_rate = wait_for_rate
+        self._judged = judged
         self._room = room
         self._held: deque[Told] = deque()
         self.spent: str | None = None
@@ -87,8 +93,12 @@ class Outbox:
 
     def tell(self, summaries: list[Told], moment_ns: int) -> None:
         """Send summaries, `moment_ns` being the moment by which the rate per source goes."""
-        for told in summaries:
-            entry, source = told
+        for summary in summaries:
+            entry, source = self._judged(summary[0]), summary[1]
+            if entry is None:
+                self._report.unselected[NO_RULE] += summary[0].stands_for
+                continue
+            told = entry, source
             reason = self._limits.admit_summary(source, moment_ns)
             if reason is not None:
                 self._refuse(told, reason)

@@ -112,17 +112,17 @@ def payload_rows(payload: bytes, width: int) -> list[str]:
 class PrettySink:
     """The dry run on a terminal: when, from where to where, how much, and what is in it.
 
-    `whole` shows all of every payload, otherwise a few rows of it. With `rules`, a function from an entry to the
-    names of the rules that match it, each event names them.
+    `whole` shows all of every payload, otherwise a few rows of it; with `rules`, each event names those it matches.
     """
 
     limits = BatchLimits(max_entries=32, max_bytes=1 << 22, max_age_ns=100_000_000)
     concurrency = 1
     costs_money = False
 
-    def __init__(self, console: "Console", *, whole: bool = False) -> None:
+    def __init__(self, console: "Console", *, whole: bool = False, rules: bool = False) -> None:
         self._console = console
         self._whole = whole
+        self._rules = rules
         self._day = ""
 
     def check(self) -> None:
@@ -160,6 +160,9 @@ class PrettySink:
         self._heading(datagram, clock, width, text)
         for remark, style in _remarks(datagram):
             text.append(f"{INDENT}{remark}\n", style)
+        if self._rules:
+            matched = ", ".join(entry.rules)
+            text.append(f"{INDENT}matches {matched}\n" if matched else f"{INDENT}matches no rule\n", "magenta")
         rows = payload_rows(datagram.payload, width - len(INDENT))
         shown = rows if self._whole or len(rows) <= ROWS + 1 else rows[:ROWS]
         style = "" if printable(datagram.payload) is not None else "dim"

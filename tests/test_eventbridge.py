@@ -530,3 +530,25 @@ def test_entry_lines_are_what_boto3_takes(moto: str) -> None:
 def test_found_is_what_the_service_says() -> None:
     """The small server's DescribeEventBus answer has the members of the real one."""
     assert json.loads(found({"Name": ARN}).body) == {"Name": "edge", "Arn": ARN}
+
+
+def test_credentials_that_were_replaced_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After `renew` the credentials file's new keys sign; a file that is gone changes nothing."""
+    file = tmp_path / "credentials"
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with put_events_server() as server:
+        file.write_text("[default]\naws_access_key_id = OLDKEY\naws_secret_access_key = x\n")
+        sink = EventBridgeSink(region="us-east-1", endpoint_url=server.url)
+        assert sink.send(batch(1)).sent == 1
+        file.write_text("[default]\naws_access_key_id = NEWKEY\naws_secret_access_key = y\n")
+        sink.renew()
+        assert sink.send(batch(1)).sent == 1
+        file.unlink()
+        sink.renew()
+        assert sink.send(batch(1)).sent == 1
+        keys = [headers["Authorization"].split("Credential=")[1].split("/")[0] for headers in server.headers]
+        assert keys == ["OLDKEY", "NEWKEY", "NEWKEY"]
+        sink.close()

@@ -537,7 +537,13 @@ def _open_as(name: str, *privileges: str) -> str:
         "except PcapedaError as error:\n"
         "    print(type(error).__name__, int(error.status), error, '|', error.hint)\n"
     )
-    done = subprocess.run([*prefix, sys.executable, "-c", code, name], capture_output=True, cwd=ROOT, check=False)
+    done = subprocess.run(
+        [*prefix, sys.executable, "-c", code, name],
+        capture_output=True,
+        cwd=ROOT,
+        env=os.environ | {"HOME": "/nonexistent"},
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.decode().strip()
 

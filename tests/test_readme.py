@@ -63,7 +63,8 @@ def test_every_json_in_it_is_json() -> None:
 
 def test_every_option_that_readme_names_exists() -> None:
     """No option is promised that the command line does not have."""
-    helps = "".join(pcapeda(name, "--help").stdout.decode() for name in ("replay", "sniff", "inspect", "schema"))
+    commands = [["replay"], ["sniff"], ["inspect"], ["schema"], ["rules", "test"], ["rules", "explain"]]
+    helps = "".join(pcapeda(*command, "--help").stdout.decode() for command in commands)
     for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)):
         assert option in helps, option
 

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from threading import Event
 
 import jsonschema
@@ -320,3 +321,15 @@ def test_rules_can_be_tested_on_summaries() -> None:
     limits = Limits(Bounds(), live=True, costs_money=True)
     reporter = Reporter(Shape(), SECOND, limits, clock=FakeClock())
     assert matching(reporter.make(Report(), Report(kernel_drops=1))) == {"trouble"}
+
+
+def test_rules_choose_among_summaries(tmp_path: Path) -> None:
+    """--only-matching emits the flows a rule selects; the datagrams of the others are left out by name."""
+    rules = tmp_path / "rules.json"
+    rules.write_text(json.dumps({"detail-type": ["UdpFlow"], "detail": {"Count": [{"numeric": [">", 1]}]}}))
+    sink = MemorySink()
+    report = execute(Job(captures=(str(MIXED),), aggregate_s=60, rules=(str(rules),), only_matching=True), sink=sink)
+    assert [entry.stands_for > 1 and len(entry.rules) for entry in sink.entries] == [1] * len(sink.entries)
+    assert len(sink.entries) > 0
+    assert report.unselected["no rule"] == report.datagrams - report.sent > 0
+    assert report.adds_up()

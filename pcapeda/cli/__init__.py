@@ -14,6 +14,7 @@ from pcapeda.cli.inspect import inspect
 from pcapeda.cli.interfaces import interfaces
 from pcapeda.cli.replay import replay
 from pcapeda.cli.resend import resend
+from pcapeda.cli.rules import app as rules_app
 from pcapeda.cli.running import complain
 from pcapeda.cli.schema import schema
 from pcapeda.cli.sniff import sniff
@@ -51,6 +52,7 @@ def pcapeda(
 
 for command in (replay, sniff, resend, inspect, interfaces, schema):
     app.command(name=command.__name__)(command)
+app.add_typer(rules_app, name="rules")
 
 # typer brings its own click; its base of everything that is wrong with a command line has no public name of its own.
 _UsageProblem: Any = typer.BadParameter.__mro__[2]

@@ -296,6 +296,27 @@ GraceOption = Annotated[
         rich_help_panel=SAFETY,
     ),
 ]
+RULES = "Rules"
+RulesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rules",
+        metavar="PATH",
+        help="Rules: patterns, put-rule or describe-rule JSON, CloudFormation, SAM, CDK, Terraform JSON, Serverless; "
+        "files, folders, or aws:BUS. Repeatable.",
+        rich_help_panel=RULES,
+    ),
+]
+ParameterOption = Annotated[
+    list[str] | None,
+    typer.Option("--parameter", metavar="K=V", help="Value of a template's parameter.", rich_help_panel=RULES),
+]
+OnlyMatchingOption = Annotated[
+    bool,
+    typer.Option(
+        "--only-matching", help="Only emit events that some rule of --rules would match.", rich_help_panel=RULES
+    ),
+]
 DryRunOption = Annotated[
     bool,
     typer.Option("-n", "--dry-run", help="Print the events; send nothing, need no account.", rich_help_panel=OUTPUT),

@@ -1,5 +1,6 @@
 """What replay and sniff do alike: build the job, choose the sink, watch the run, answer with an exit code."""
 
+import json
 import os
 import re
 import signal
@@ -33,13 +34,16 @@ def choose_sink(job: "Job", *, dry_run: bool, output: Output | None, verbose: bo
     if output is Output.PRETTY:
         from pcapeda.view import PrettySink, open_console
 
-        return PrettySink(open_console(sys.stdout), whole=verbose)
+        return PrettySink(open_console(sys.stdout), whole=verbose, rules=bool(job.rules))
     from pcapeda.sinks.lines import LineSink
 
     bus, region = job.bus.name, job.bus.region or "us-east-1"
 
     def as_event(entry: Entry) -> str:
-        return entry.event_json(region=region)
+        event = entry.event_json(region=region)
+        if not job.rules:
+            return event
+        return f'{event[:-1]},"matched-rules":{json.dumps(entry.rules, ensure_ascii=False)}}}'
 
     def as_entry(entry: Entry) -> str:
         return entry.entry_json(bus)
@@ -122,6 +126,9 @@ def make_job(given: Mapping[str, Any], **own: Any) -> "Job":
         decapsulate=given["decapsulate"],
         fragment_age_s=given["fragment_age"],
         fragment_mib=given["fragment_mib"],
+        rules=tuple(given["rules"] or ()),
+        parameters=tuple(parameters_of(given["parameter"]).items()),
+        only_matching=given["only_matching"],
         shape=Shape(
             given["shape"].value,
             source=given["source"],
@@ -166,6 +173,17 @@ def parse_sample(text: str | None) -> int | None:
 
         raise BadConfig(f"--sample {shown(text)}: not a share of flows", hint="as in --sample 1/100")
     return int(match[1])
+
+
+def parameters_of(given: list[str] | None) -> dict[str, str]:
+    """`--parameter K=V` as a mapping. Raises `BadConfig`."""
+    parameters = {}
+    for one in given or ():
+        name, equals, value = one.partition("=")
+        if not equals or not name:
+            raise BadConfig(f"--parameter {one}: it must look like NAME=VALUE")
+        parameters[name] = value
+    return parameters
 
 
 def complain(error: PcapedaError) -> None:

@@ -20,8 +20,14 @@ class EventKind(StrEnum):
 
 def schema(
     shape: Annotated[EventKind, typer.Option("--shape", help="The kind of event to describe.")] = EventKind.FULL,
+    suite: Annotated[bool, typer.Option("--suite", help="Describe suite files (*.pcapeda.yaml) instead.")] = False,
 ) -> None:
-    """Print the JSON Schema of the events of a shape."""
+    """Print the JSON Schema of the events of a shape, or of suite files."""
+    if suite:
+        from pcapeda.suite import schema as schema_of_suites
+
+        typer.echo(json.dumps(schema_of_suites(), indent=2))
+        return
     from pcapeda.events.schema import schema as schema_of
 
     typer.echo(json.dumps(schema_of(shape.value), indent=2))

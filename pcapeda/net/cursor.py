@@ -25,6 +25,8 @@ class Space(Enum):
     """IP protocol numbers and IPv6 next headers."""
     PPP = auto()
     """PPP protocol numbers."""
+    NLPID = auto()
+    """Network layer protocol identifiers (ISO 9577, RFC 2684 6)."""
     GRE = auto()
     """Protocol types of GRE: EtherTypes and a few of its own."""
     PORT = auto()
@@ -41,10 +43,24 @@ class Cursor:
     `at` is the next byte to read, `stop` where readable bytes end (the capture cut them there, or an enclosing layer
     ends), `end` where the innermost layer claims to end. `via` is the way so far. `source`, `destination` and `final`
     are those of the innermost IP header. `outer` is the datagram whose payload is being walked as a tunnel.
+    `fragments` are the frames that the payload was reassembled from, `branches` the parts of a layer not yet read.
     """
 
-    __slots__ = ("at", "data", "decapsulate", "destination", "end", "final", "fragments", "frame", "outer", "source",
-                 "stop", "via")  # fmt: skip
+    __slots__ = (
+        "at",
+        "branches",
+        "data",
+        "decapsulate",
+        "destination",
+        "end",
+        "final",
+        "fragments",
+        "frame",
+        "outer",
+        "source",
+        "stop",
+        "via",
+    )
 
     def __init__(self, frame: Frame, *, decapsulate: bool = False) -> None:
         self.frame = frame
@@ -57,6 +73,7 @@ class Cursor:
         self.decapsulate = decapsulate
         self.outer: Datagram | None = None
         self.fragments: tuple[int, ...] = ()
+        self.branches: list[tuple[int, int, int, tuple[str, ...], Layer]] = []
 
     def has(self, size: int) -> bool:
         """Whether `size` more bytes can be read."""
@@ -93,6 +110,17 @@ class Cursor:
         """Note a layer in `via` and go past its header."""
         self.via = (*self.via, layer)
         self.at += size
+
+    def branch(self, at: int, stop: int, end: int, following: "Layer") -> None:
+        """Remember another part of the same layer, to be read if this one leads to no datagram."""
+        self.branches.append((at, stop, end, self.via, following))
+
+    def turn(self) -> "Layer | None":
+        """Go to the part that was remembered last, if there is one, and say which layer it is."""
+        if not self.branches:
+            return None
+        self.at, self.stop, self.end, self.via, following = self.branches.pop()
+        return following
 
     def short(self, layer: str, size: int) -> Skip:
         """The answer for a header of `size` bytes that is not all there: cut by the capture, or never whole."""

@@ -153,8 +153,6 @@ def extensions(data: bytes, packet: Packet, stop: int) -> Packet | Why:
                 identification = int.from_bytes(data[at + 4 : at + 8], "big")
                 offset, more = place & 0xFFF8, place & 1 != 0
                 return Packet(data[at], at + 8, end, source, destination, final, offset, more, identification)
-        elif protocol == SHIM6 and not data[at + 2] & 0x80:
-            return Packet(59, at, end, source, destination, final)  # a control message: nothing follows
         elif protocol == ROUTING and len(source) == 16:
             final = _last_hop(data[at : at + size], final)
         protocol, at = data[at], at + size

@@ -1,4 +1,4 @@
-"""The layers that many others lead to: Ethernet and its tags, LLC, PPP, MPLS, IP, UDP.
+"""The layers that many others lead to: Ethernet and its tags, LLC, IP, UDP.
 
 Every function is a layer as `cursor` describes it. Where implementations disagree with a specification, the comments
 say why the one or the other was followed.
@@ -11,7 +11,7 @@ from pcapeda.net import ip
 from pcapeda.net.cursor import Cursor, Layer, Space, Step
 from pcapeda.net.udp import finish
 
-ETHERTYPE, IP, PPP = Space.ETHERTYPE, Space.IP, Space.PPP
+ETHERTYPE, IP = Space.ETHERTYPE, Space.IP
 
 
 # Ethernet and what follows an EtherType
@@ -129,20 +129,6 @@ def trill(c: Cursor) -> Step:
     return ethernet
 
 
-def nsh(c: Cursor) -> Step:
-    """RFC 8300 2.2: the header's length is in words of four bytes."""
-    if not c.has(8):
-        return c.short("nsh", 8)
-    size = max(8, (c.word(0) & 0x3F) * 4)
-    if not c.has(size):
-        return c.short("nsh", size)
-    following = NSH.get(c.byte(3))
-    if following is None:
-        return c.skip(Why.NOT_IP, f"nsh next {c.byte(3)}")
-    c.passed(f"nsh:{c.number(4, 3)}", size)
-    return following
-
-
 BATMAN: Final = {
     (14, 0x03): 10, (14, 0x04): 14, (14, 0x09): 18, (15, 0x01): 14, (15, 0x40): 10, (15, 0x42): 18,
 }  # fmt: skip
@@ -162,15 +148,14 @@ def batman(c: Cursor) -> Step:
     return ethernet
 
 
-def pppoe(c: Cursor) -> Step:
-    """RFC 2516 4: version, code, session, length; the session stage carries PPP."""
-    if not c.has(6):
-        return c.short("pppoe", 6)
-    length = c.word(4)
-    c.passed("pppoe", 6)
-    if c.end - c.at > length:
-        c.limit(length)
-    return ppp
+def lowpan(c: Cursor) -> Step:
+    """RFC 4944 5.1: dispatch 0x41 is an uncompressed IPv6 packet; compressed ones are not read."""
+    if not c.has(1):
+        return c.short("6lowpan", 1)
+    if c.byte(0) != 0x41:
+        return c.skip(Why.UNKNOWN_LAYER, "6lowpan compression")
+    c.passed("6lowpan", 1)
+    return ip6
 
 
 def rtmac(c: Cursor) -> Step:
@@ -210,11 +195,8 @@ def osi(c: Cursor) -> Step:
     """ISO 9577: a network layer protocol identifier, with values of its own for IP and PPP."""
     if not c.has(1):
         return c.short("osi", 1)
-    following = NLPID.get(c.byte(0))
-    if following is None:
-        return c.skip(Why.NOT_IP, f"nlpid 0x{c.byte(0):02x}")
     c.at += 1
-    return following
+    return Space.NLPID, c.byte(-1)
 
 
 BRIDGED: Final = {0x0001: 4, 0x0007: 0}
@@ -235,144 +217,6 @@ def snap(c: Cursor) -> Step:
         c.trim(BRIDGED[protocol])
         return ethernet
     return c.skip(Why.NOT_IP, f"snap {organisation:06x}")
-
-
-# PPP
-
-
-def ppp_hdlc(c: Cursor) -> Step:
-    """RFC 1662: address and control may be left out; Cisco HDLC begins with an address of its own."""
-    if not c.has(2):
-        return c.short("ppp", 2)
-    if c.byte(0) == 0xFF and c.byte(1) == 0x03:
-        c.at += 2
-    elif c.byte(0) in (0x0F, 0x8F):
-        return cisco_hdlc
-    return ppp
-
-
-def ppp(c: Cursor) -> Step:
-    """RFC 1661 2: a protocol of two bytes, or one where the first byte is odd."""
-    if not c.has(1):
-        return c.short("ppp", 1)
-    size = 1 if c.byte(0) & 1 else 2
-    if not c.has(size):
-        return c.short("ppp", size)
-    protocol = c.number(0, size)
-    c.passed("ppp", size)
-    return PPP, protocol
-
-
-def cisco_hdlc(c: Cursor) -> Step:
-    """Address, control, and an EtherType."""
-    if not c.has(4):
-        return c.short("chdlc", 4)
-    kind = c.word(2)
-    c.passed("chdlc", 4)
-    if kind == 0xFEFE:
-        return osi
-    return ETHERTYPE, kind
-
-
-def bridging(c: Cursor) -> Step:
-    """RFC 3518 4.2: flags with a count of padding bytes, and the MAC type; where a flag says so an FCS ends it."""
-    if not c.has(2):
-        return c.short("bcp", 2)
-    flags, kind = c.byte(0), c.byte(1)
-    if kind != 1 or flags & 0x10:
-        return c.skip(Why.NOT_IP, "bcp")
-    c.passed("bcp", 2)
-    c.trim((flags & 0x0F) + (4 if flags & 0x80 else 0))
-    return ethernet
-
-
-def multiplexed(c: Cursor) -> Step:
-    """RFC 3153 1.1: sub-frames, each with a length; the first with a protocol of its own is read."""
-    if not c.has(2):
-        return c.short("pppmux", 2)
-    first = c.byte(0)
-    length, size = (c.word(0) & 0x3FFF, 2) if first & 0x40 else (first & 0x3F, 1)
-    if not first & 0x80:
-        return c.skip(Why.UNKNOWN_LAYER, "pppmux")
-    c.passed("pppmux", size)
-    c.limit(length)
-    return ppp
-
-
-def multilink(c: Cursor) -> Step:
-    """RFC 1990 3: a packet that is first and last fragment in one can be read, others are parts."""
-    if not c.has(4):
-        return c.short("mlppp", 4)
-    if c.byte(0) & 0xC0 != 0xC0:
-        return c.skip(Why.UNKNOWN_LAYER, "mlppp fragment")
-    c.passed("mlppp", 4)
-    return ppp
-
-
-# MPLS
-
-
-def mpls(c: Cursor) -> Step:
-    """RFC 3032 2.1: labels up to the one with the bottom bit; the next nibble tells what follows (RFC 4928)."""
-    label, bottom = 0, False
-    while not bottom:
-        if not c.has(4):
-            return c.short("mpls", 4)
-        word = c.number(0, 4)
-        label, bottom = word >> 12, bool(word & 0x100)
-        c.passed(f"mpls:{label}", 4)
-        if len(c.via) > MAX_LABELS:
-            return c.skip(Why.TOO_DEEP, "mpls")
-    if label == 13:
-        return channel
-    if label == 14:
-        return c.skip(Why.NOT_IP, "mpls oam")
-    if not c.has(1):
-        return c.short("mpls payload", 1)
-    nibble = c.byte(0) >> 4
-    if nibble == 4:
-        return ip4
-    if nibble == 6:
-        return ip6
-    if nibble == 1:
-        return channel
-    if nibble == 0:
-        return pseudowire
-    return c.skip(Why.NOT_IP, "mpls payload")
-
-
-MAX_LABELS: Final = 64
-
-
-def channel(c: Cursor) -> Step:
-    """RFC 4385 5: the associated channel of a pseudowire; types 0x21 and 0x57 carry IP (RFC 4385 5, RFC 5586)."""
-    if not c.has(4):
-        return c.short("pwach", 4)
-    kind = c.word(2)
-    c.passed("pwach", 4)
-    if kind == 0x21:
-        return ip4
-    if kind == 0x57:
-        return ip6
-    return c.skip(Why.NOT_IP, f"pwach 0x{kind:04x}")
-
-
-def pseudowire(c: Cursor) -> Step:
-    """RFC 4448: Ethernet, with a control word or without; nothing in the packet says which.
-
-    A first nibble of 0 fits both. As Wireshark does, a plain frame is seen where the EtherType makes sense and one of
-    the addresses is a registered one; it looks these up, and here any universally administered address will do.
-    """
-    if not c.has(14):
-        return c.short("pweth", 14)
-    kind = c.word(12)
-    sane = kind in ETHERTYPES or kind <= min(1500, c.end - c.at - 14)
-    if not (sane and (c.byte(0) & 3 == 0 or c.byte(6) & 3 == 0)):
-        c.at += 4
-    return ethernet
-
-
-ETHERTYPES: Final = frozenset({0x0800, 0x0806, 0x8100, 0x86DD, 0x8847, 0x8848, 0x8863, 0x8864, 0x88A8, 0x88CC})
 
 
 # IP
@@ -425,11 +269,10 @@ def extension(protocol: int) -> Layer:
 
 def authentication(c: Cursor) -> Step:
     """RFC 4302 2: the length is in words of four bytes, minus two."""
-    if not c.has(12):
-        return c.short("ah", 12)
-    following, size = c.byte(0), (c.byte(1) + 2) * 4
-    if size < 12 or not c.has(size):
-        return c.short("ah", max(12, size))
+    size = (c.byte(1) + 2) * 4 if c.has(8) else 8
+    if not c.has(size):
+        return c.short("ah", size)
+    following = c.byte(0)
     c.passed("ah", size)
     return IP, following
 
@@ -559,10 +402,3 @@ def pim(c: Cursor) -> Step:
         return c.skip(Why.NOT_UDP, "pim")
     c.passed("pim", 8)
     return by_version
-
-
-NSH: Final[dict[int, Layer]] = {1: ip4, 2: ip6, 3: ethernet, 4: nsh, 5: mpls}
-"""What follows a network service header (RFC 8300 2.2), and VXLAN-GPE (its draft) by the same numbers."""
-
-NLPID: Final[dict[int, Layer]] = {0xCC: ip4, 0x8E: ip6, 0xCF: ppp}
-"""Network layer protocol identifiers (ISO 9577, RFC 2684 6)."""

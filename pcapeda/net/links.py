@@ -4,10 +4,12 @@ The specifications are those of https://www.tcpdump.org/linktypes.html unless a 
 """
 
 from typing import Final
+from zlib import crc32
 
 from pcapeda.model import Why
 from pcapeda.net.cursor import Cursor, Layer, Space, Step
-from pcapeda.net.layers import by_version, ethernet, ethernet_fcs, ip4, ip6, llc, osi, ppp_hdlc, snap
+from pcapeda.net.layers import by_version, ethernet, ethernet_fcs, ip4, ip6, llc, osi, snap
+from pcapeda.net.ppp import ppp_hdlc
 from pcapeda.net.wlan import radiotap
 
 ETHERTYPE = Space.ETHERTYPE
@@ -30,20 +32,18 @@ def null(c: Cursor) -> Step:
         family = family >> 16 if family >> 16 < 6 else c.number(0, 4)
     elif family & 0xFF == 0 and family < 0x0600:
         family >>= 8
-    return _family(c, "null", 4, family)
+    c.passed("null", 4)
+    if family > 1500:
+        return ETHERTYPE, family & 0xFFFF
+    return FAMILIES.get(family) or c.skip(Why.NOT_IP, f"family {family}")
 
 
 def loop(c: Cursor) -> Step:
     """LINKTYPE_LOOP: the family in network order."""
     if not c.has(4):
-        return c.short("loop", 4)
-    return _family(c, "null", 4, c.number(0, 4))
-
-
-def _family(c: Cursor, layer: str, size: int, family: int) -> Step:
-    c.passed(layer, size)
-    if family > 1500:
-        return ETHERTYPE, family & 0xFFFF
+        return c.short("null", 4)
+    family = c.number(0, 4)
+    c.passed("null", 4)
     return FAMILIES.get(family) or c.skip(Why.NOT_IP, f"family {family}")
 
 
@@ -72,12 +72,12 @@ def raw6(c: Cursor) -> Step:
 
 
 def enc(c: Cursor) -> Step:
-    """LINKTYPE_ENC: family, SPI and flags of four bytes each, in the capturing machine's byte order."""
+    """LINKTYPE_ENC: family, SPI and flags of four bytes each, in the capturing machine's byte order (OpenBSD's)."""
     if not c.has(12):
         return c.short("enc", 12)
     family = c.byte(0) or c.byte(3)
     c.passed("enc", 12)
-    return FAMILIES.get(family) or c.skip(Why.NOT_IP, f"family {family}")
+    return {2: ip4, 24: ip6}.get(family) or c.skip(Why.NOT_IP, f"family {family}")
 
 
 def pflog(c: Cursor) -> Step:
@@ -92,11 +92,12 @@ def pflog(c: Cursor) -> Step:
 
 
 def ipnet(c: Cursor) -> Step:
-    """LINKTYPE_IPNET (Solaris): version, family (26 is AF_INET6), …, 24 bytes."""
+    """LINKTYPE_IPNET (Solaris): version, family (26 is AF_INET6), length of the packet, …: 24 bytes."""
     if not c.has(24):
         return c.short("ipnet", 24)
-    following = {2: ip4, 26: ip6}.get(c.byte(1))
+    following, length = {2: ip4, 26: ip6}.get(c.byte(1)), c.number(4, 4)
     c.passed("ipnet", 24)
+    c.limit(length)
     return following or c.skip(Why.NOT_IP, "ipnet")
 
 
@@ -123,30 +124,28 @@ def cooked2(c: Cursor) -> Step:
 
 def _cooked(c: Cursor, hardware: int, protocol: int) -> Step:
     """What the protocol means depends on the ARPHRD_ type of the device."""
-    if hardware == 778:
-        return Space.GRE, protocol
-    if hardware == 803:
-        return radiotap
     if hardware == 824:
         return c.skip(Why.NOT_IP, "netlink")
+    if hardware == 778 and protocol > 1500:
+        return Space.GRE, protocol
     if protocol > 1500:
         return ETHERTYPE, protocol
-    return COOKED.get(protocol) or c.skip(Why.NOT_IP, f"sll 0x{protocol:04x}")
+    following = radiotap if hardware == 803 else COOKED.get(protocol) if hardware != 770 else None
+    return following or c.skip(Why.NOT_IP, f"sll 0x{protocol:04x}")
 
 
-COOKED: Final[dict[int, Layer]] = {0x0004: llc}
-"""Protocols of Linux cooked captures below the EtherTypes (linux/if_ether.h)."""
+COOKED: Final[dict[int, Layer]] = {0x0003: ethernet, 0x0004: llc, 0x0007: ppp_hdlc}
+"""Protocols of Linux cooked captures below the EtherTypes (linux/if_ether.h): all, 802.2, PPP."""
 
 
 def nflog(c: Cursor) -> Step:
-    """LINKTYPE_NFLOG: family, version, resource; then attributes of length and type in host order; 9 is the packet."""
+    """LINKTYPE_NFLOG: family, version, resource; then attributes, little endian length and type; 9 is the packet."""
     if not c.has(4):
         return c.short("nflog", 4)
     following = {2: ip4, 10: ip6}.get(c.byte(0))
     c.passed("nflog", 4)
     while c.has(4):
-        little = int.from_bytes(c.take(0, 2), "little"), int.from_bytes(c.take(2, 2), "little")
-        size, kind = little if little[1] < 256 else (c.word(0), c.word(2))
+        size, kind = int.from_bytes(c.take(0, 2), "little"), int.from_bytes(c.take(2, 2), "little")
         if size < 4:
             return c.skip(Why.MALFORMED, "nflog")
         if kind & 0x7FFF == 9:
@@ -172,12 +171,14 @@ def ppi(c: Cursor) -> Step:
 
 
 def pktap(c: Cursor) -> Step:
-    """LINKTYPE_PKTAP (Darwin): length, kind and link type in little endian."""
-    if not c.has(12):
-        return c.short("pktap", 12)
+    """LINKTYPE_PKTAP (Darwin): length, kind and link type in little endian; kind 1 is followed by a packet."""
+    if not c.has(108):
+        return c.short("pktap", 108)
     size, linktype = int.from_bytes(c.take(0, 4), "little"), int.from_bytes(c.take(8, 4), "little")
-    if size < 12 or not c.has(size):
-        return c.skip(Why.MALFORMED, "pktap") if size < 12 else c.short("pktap", size)
+    if c.byte(4) != 1:
+        return c.skip(Why.NOT_IP, "pktap")
+    if size < 108 or not c.has(size):
+        return c.skip(Why.MALFORMED, "pktap") if size < 108 else c.short("pktap", size)
     c.passed("pktap", size)
     return Space.LINK, linktype
 
@@ -238,8 +239,6 @@ def _arcnet(c: Cursor, at: int, *, exceptions: bool) -> Step:
         if exceptions and c.has(size + 1) and c.byte(size) == 0xFF:
             size += 4  # RFC 1201: an exception packet's padding comes before the real flag
         size += 3
-        if c.has(size) and c.byte(size - 3):
-            return c.skip(Why.UNKNOWN_LAYER, "arcnet fragment")
     if not c.has(size):
         return c.short("arcnet", size)
     c.passed("arcnet", size)
@@ -271,7 +270,7 @@ def frame_relay(c: Cursor) -> Step:
     if size < 2 or not c.has(size + 2):
         return c.short("fr", size + 2)
     c.passed("fr", size)
-    if c.byte(0) != 0x03:
+    if c.byte(0) & 0xEF != 0x03:
         kind = c.word(0)
         c.at += 2
         return ETHERTYPE, kind
@@ -284,22 +283,31 @@ def frame_relay(c: Cursor) -> Step:
 def nlpid(c: Cursor) -> Step:
     """RFC 2427 4: 0x80 means SNAP, whose five bytes follow at once."""
     if c.has(1) and c.byte(0) == 0x80:
+        if c.take(1, 5) == b"\0\x80\xc2\0\x07":
+            c.at += 6  # bridged Ethernet (4.2): no padding, unlike under LLC
+            return ethernet
         c.at += 1
         return snap
     return osi
 
 
 def sun_atm(c: Cursor) -> Step:
-    """LINKTYPE_SUNATM: direction and traffic type, VPI, VCI; type 2 is LLC, type 1 LAN emulation."""
+    """LINKTYPE_SUNATM: direction and traffic type, VPI, VCI; type 1 is LAN emulation, 2 LLC, others are guessed at."""
     if not c.has(4):
         return c.short("sunatm", 4)
-    kind = c.byte(0) & 0x0F
+    kind, circuit = c.byte(0) & 0x0F, c.word(2)
     c.passed("sunatm", 4)
-    if kind == 2:
-        return llc
     if kind == 1:
         c.at += 2
         return ethernet
+    guess = kind in (3, 4) or (kind in (0, 7) and circuit > 31)
+    if kind == 2 or (guess and c.take(0, 3) == b"\xaa\xaa\x03"):
+        return llc
+    if guess and c.has(2):
+        if c.byte(0) >> 4 == 4:
+            return ip4
+        if c.word(0) == 0x0021:
+            return ppp_hdlc
     return c.skip(Why.NOT_IP, f"sunatm {kind}")
 
 
@@ -315,20 +323,24 @@ def directed(following: Layer) -> Layer:
     return direction
 
 
-def pppoe_session(c: Cursor) -> Step:
-    """LINKTYPE_PPP_ETHER: PPPoE without the Ethernet header."""
-    return ETHERTYPE, 0x8864
+def symantec(c: Cursor) -> Step:
+    """LINKTYPE_SYMANTEC_FIREWALL: an EtherType at byte 6 of 44, or (version 3) at byte 22 of 56."""
+    if not c.has(44):
+        return c.short("symantec", 44)
+    kind, size = (c.word(6), 44) if c.word(6) else (c.word(22), 56)
+    c.passed("symantec", size)
+    return ETHERTYPE, kind
 
 
 # Ethernet in other clothes
 
 
 def docsis(c: Cursor) -> Step:
-    """DOCSIS MAC header (MULPIv3.1 6.2.1): type 0 carries an Ethernet frame behind the extended header."""
+    """DOCSIS MAC header (MULPIv3.1 6.2.1): types 0 and 2 carry an Ethernet frame."""
     if not c.has(6):
         return c.short("docsis", 6)
     control, extended = c.byte(0), c.byte(1)
-    if control >> 6:
+    if control >> 6 not in (0, 2):
         return c.skip(Why.NOT_IP, "docsis")
     size = 6 + (extended if control & 1 else 0)
     if not c.has(size):
@@ -341,32 +353,42 @@ def epon(c: Cursor) -> Step:
     """LINKTYPE_EPON: the preamble of eight bytes that holds the logical link id, then the frame."""
     if not c.has(8):
         return c.short("epon", 8)
+    if c.byte(2) != 0xD5:
+        return c.skip(Why.MALFORMED, "epon")
     c.passed("epon", 8)
     return ethernet
 
 
+STARTS: Final = frozenset({0xD5, 0xE6, 0x4C, 0x7F, 0xB3})
+"""Start delimiters of whole frames: express ones, and preemptable ones that were not interrupted (802.3br 99.3.3)."""
+
+
 def mpacket(c: Cursor) -> Step:
-    """LINKTYPE_ETHERNET_MPACKET: preamble up to the start delimiter 0xd5, then the frame and its FCS."""
-    lead = c.take(0, 8)
-    if lead[:1] == b"\x55" and lead[-1:] in (b"\xd5", b"\x07", b"\x19", b"\x52"):
-        c.at += 8
+    """LINKTYPE_ETHERNET_MPACKET: preamble, start delimiter, frame, and an FCS that tells whole frames from parts."""
+    lead = 0
+    while lead < 8 and c.has(lead + 1) and c.byte(lead) == 0x55:
+        lead += 1
+    if not c.has(lead + 5):
+        return c.short("mpacket", lead + 5)
+    if not lead:
         return ethernet_fcs
-    return ethernet
-
-
-def net_analyzer(c: Cursor) -> Step:
-    """LINKTYPE_NETANALYZER: four bytes of port and length, then an Ethernet frame with FCS."""
-    if not c.has(4):
-        return c.short("netanalyzer", 4)
-    c.passed("netanalyzer", 4)
+    if c.byte(lead) not in STARTS:
+        return c.skip(Why.NOT_IP, "mpacket")
+    c.passed("mpacket", lead + 1)
+    if c.stop < c.end:
+        return c.skip(Why.CUT, "mpacket")
+    if crc32(c.take(0, c.stop - c.at - 4)) != int.from_bytes(c.take(c.stop - c.at - 4, 4), "little"):
+        return c.skip(Why.MALFORMED, "mpacket check sequence")
     return ethernet_fcs
 
 
-def net_analyzer_transparent(c: Cursor) -> Step:
-    """LINKTYPE_NETANALYZER_TRANSPARENT: the same with the preamble."""
-    if not c.has(12):
-        return c.short("netanalyzer", 12)
-    c.passed("netanalyzer", 12)
+def net_analyzer(c: Cursor) -> Step:
+    """LINKTYPE_NETANALYZER: four bytes with flags and a version, which is 1; then an Ethernet frame with FCS."""
+    if not c.has(4):
+        return c.short("netanalyzer", 4)
+    if c.byte(1) & 0x3D != 0x04:
+        return c.skip(Why.NOT_IP, "netanalyzer")
+    c.passed("netanalyzer", 4)
     return ethernet_fcs
 
 
@@ -382,6 +404,7 @@ def infiniband_ip(c: Cursor) -> Step:
 ERF: Final[dict[int, tuple[int, Layer]]] = {
     1: (0, ppp_hdlc),
     2: (2, ethernet),
+    4: (4, llc),
     10: (0, ppp_hdlc),
     11: (2, ethernet),
     15: (0, ppp_hdlc),
@@ -391,7 +414,7 @@ ERF: Final[dict[int, tuple[int, Layer]]] = {
     22: (0, ip4),
     23: (0, ip6),
 }
-"""Record types of Endace's ERF with padding and layer: HDLC, Ethernet, and both with colour, then IP."""
+"""Record types of Endace's ERF with padding and layer: HDLC, Ethernet, AAL5, the first two with colour, then IP."""
 
 
 def erf(c: Cursor) -> Step:

@@ -415,9 +415,14 @@ class _Ring:
         self.size = self.blocks * self._block
         self._ring: mmap | None = None
         try:
-            self._socket = _open_cooked() if self.linktype == COOKED else _open_scapy(device.name, promisc)
+            cooked = _open_cooked()
         except PermissionError:
             raise _no_rights(device.name) from None
+        if self.linktype == COOKED:
+            self._socket = cooked
+        else:
+            cooked.close()
+            self._socket = _open_scapy(device.name, promisc)
         self.descriptor = self._socket.fileno()
 
     def arm(self, program: bytes) -> None:
@@ -553,8 +558,10 @@ def _name(index: int) -> str:
 def _open_scapy(name: str, promisc: bool) -> socket.socket:
     """Scapy's socket for the interface. Protocol 0 keeps it deaf until it has its filter and is bound anew."""
     with quiet_scapy():
-        from scapy.arch.linux import L2ListenSocket
-
+        try:
+            from scapy.arch.linux import L2ListenSocket
+        except OSError as error:  # its older versions look into the home folder
+            raise BadConfig(f"Scapy cannot be loaded: {error}", hint="is HOME a folder of this user?") from error
         opened = L2ListenSocket(iface=name, type=0, promisc=promisc, nofilter=1)
     return socket.socket(fileno=opened.ins.detach())
 

@@ -7,7 +7,9 @@ from typing import Final
 
 from pcapeda.model import Why
 from pcapeda.net.cursor import Cursor, Layer, Space, Step
-from pcapeda.net.layers import NLPID, NSH, by_version, ethernet, ip4, ip6, ppp_hdlc
+from pcapeda.net.layers import by_version, ethernet, ip4, ip6
+from pcapeda.net.mpls import mpls
+from pcapeda.net.ppp import ppp_hdlc
 from pcapeda.net.wlan import wlan, wlan_swapped
 
 # GRE
@@ -81,6 +83,27 @@ def wccp(c: Cursor) -> Step:
         return c.short("wccp", 4)
     c.passed("wccp", 0 if c.byte(0) >> 4 == 4 else 4)
     return ip4
+
+
+# Service chains
+
+
+def nsh(c: Cursor) -> Step:
+    """RFC 8300 2.2: the header's length is in words of four bytes."""
+    if not c.has(8):
+        return c.short("nsh", 8)
+    size = max(8, (c.word(0) & 0x3F) * 4)
+    if not c.has(size):
+        return c.short("nsh", size)
+    following = NSH.get(c.byte(3))
+    if following is None:
+        return c.skip(Why.NOT_IP, f"nsh next {c.byte(3)}")
+    c.passed(f"nsh:{c.number(4, 3)}", size)
+    return following
+
+
+NSH: Final[dict[int, Layer]] = {1: ip4, 2: ip6, 3: ethernet, 4: nsh, 5: mpls}
+"""What follows a network service header (RFC 8300 2.2), and VXLAN-GPE (its draft) by the same numbers."""
 
 
 # Over UDP
@@ -323,12 +346,3 @@ def lwapp_bridged(c: Cursor) -> Step:
         return c.short("lwapp", 6)
     c.at += 6
     return lwapp
-
-
-def gre_osi(c: Cursor) -> Step:
-    """GRE protocol type 0x00FE: a network layer protocol identifier follows."""
-    following = NLPID.get(c.byte(0)) if c.has(1) else None
-    if following is None:
-        return c.skip(Why.NOT_IP, "osi")
-    c.at += 1
-    return following

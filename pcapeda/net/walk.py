@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from pcapeda.model import Datagram, Fragment, Frame, Skip, Why
-from pcapeda.net import ip, layers, links, tunnels, wlan
+from pcapeda.net import ip, layers, links, mpls, ppp, tunnels, wlan
 from pcapeda.net.cursor import Cursor, Found, Layer, Space, Step
+from pcapeda.net.juniper import juniper
 from pcapeda.net.linktypes import name
 
 MAX_LAYERS: Final = 64
@@ -20,7 +21,7 @@ LINK: Final[dict[int, Layer]] = {
     1: layers.ethernet,
     6: links.token_ring,
     7: links.arcnet,
-    9: layers.ppp_hdlc,
+    9: ppp.ppp_hdlc,
     10: links.fddi,
     11: layers.llc,
     12: links.raw,
@@ -28,17 +29,18 @@ LINK: Final[dict[int, Layer]] = {
     16: links.raw4,
     18: links.raw4,
     19: links.raw4,
-    50: layers.ppp_hdlc,
-    51: layers.pppoe,
+    50: ppp.ppp_hdlc,
+    51: ppp.pppoe,
+    99: links.symantec,
     100: layers.llc,
     101: links.raw,
-    104: layers.cisco_hdlc,
+    104: ppp.cisco_hdlc,
     105: wlan.wlan,
     106: links.raw4,
     107: links.frame_relay,
     108: links.loop,
     109: links.enc,
-    112: layers.cisco_hdlc,
+    112: ppp.cisco_hdlc,
     113: links.cooked,
     117: links.pflog,
     119: wlan.prism,
@@ -46,18 +48,24 @@ LINK: Final[dict[int, Layer]] = {
     123: links.sun_atm,
     127: wlan.radiotap,
     129: links.arcnet_linux,
+    133: juniper(None),
     138: links.firewire,
     143: links.docsis,
     163: wlan.avs,
+    167: juniper(layers.ethernet),
+    178: juniper(layers.ethernet),
+    179: juniper(ppp.ppp, lead=2),
+    180: juniper(links.frame_relay),
+    181: juniper(ppp.cisco_hdlc),
+    183: juniper(layers.ip4, lead=18),
     192: links.ppi,
     197: links.erf,
-    204: links.directed(layers.ppp_hdlc),
+    204: links.directed(ppp.ppp_hdlc),
     226: links.ipnet,
     228: links.raw4,
     229: links.raw6,
     239: links.nflog,
     240: links.net_analyzer,
-    241: links.net_analyzer_transparent,
     242: links.infiniband_ip,
     258: links.pktap,
     259: links.epon,
@@ -72,9 +80,9 @@ ETHERTYPE: Final[dict[int, Layer]] = {
     0x6558: layers.ethernet,
     0x8100: layers.vlan,
     0x86DD: layers.ip6,
-    0x8847: layers.mpls,
-    0x8848: layers.mpls,
-    0x8864: layers.pppoe,
+    0x8847: mpls.mpls,
+    0x8848: mpls.mpls,
+    0x8864: ppp.pppoe,
     0x8870: layers.llc,
     0x88A8: layers.vlan,
     0x88E5: layers.macsec,
@@ -83,9 +91,10 @@ ETHERTYPE: Final[dict[int, Layer]] = {
     0x8926: layers.tagged("vntag", 6),
     0x892F: layers.hsr,
     0x893F: layers.tagged("etag", 8),
-    0x894F: layers.nsh,
+    0x894F: tunnels.nsh,
     0x9021: layers.rtmac,
     0x9100: layers.vlan,
+    0xA0ED: layers.lowpan,
     0xF1C1: layers.tagged("rtag", 6),
 }
 
@@ -129,7 +138,7 @@ IP: Final[dict[int, Layer]] = {
     97: layers.etherip,
     103: layers.pim,
     136: layers.udp_lite,
-    137: layers.mpls,
+    137: mpls.mpls,
     140: layers.extension(ip.SHIM6),
     143: layers.ethernet,
 }
@@ -156,16 +165,18 @@ TRANSPORTS: Final = {
 PPP: Final[dict[int, Layer]] = {
     0x0021: layers.ip4,
     0x0023: layers.osi,
-    0x0031: layers.bridging,
-    0x003D: layers.multilink,
+    0x0031: ppp.bridging,
+    0x003D: ppp.multilink,
     0x004B: layers.llc,
     0x0057: layers.ip6,
-    0x0059: layers.multiplexed,
-    0x0281: layers.mpls,
-    0x0283: layers.mpls,
+    0x0059: ppp.multiplexed,
+    0x0281: mpls.mpls,
+    0x0283: mpls.mpls,
     0x0800: layers.ip4,
     0x86DD: layers.ip6,
 }
+
+NLPID: Final[dict[int, Layer]] = {0x8E: layers.ip6, 0xCC: layers.ip4, 0xCF: ppp.ppp}
 
 GRE: Final[Mapping[int, Layer]] = {
     0x00FE: layers.osi,
@@ -175,12 +186,12 @@ GRE: Final[Mapping[int, Layer]] = {
     0x6558: layers.ethernet,
     0x6559: links.frame_relay,
     0x86DD: layers.ip6,
-    0x880B: layers.ppp_hdlc,
+    0x880B: ppp.ppp_hdlc,
     0x883E: tunnels.wccp,
-    0x8847: layers.mpls,
-    0x8848: layers.mpls,
+    0x8847: mpls.mpls,
+    0x8848: mpls.mpls,
     0x88BE: tunnels.erspan,
-    0x894F: layers.nsh,
+    0x894F: tunnels.nsh,
 } | dict.fromkeys(range(0x8200, 0x8400, 0x10), wlan.wlan)
 """EtherTypes as far as GRE carries them; 0x8200 to 0x83f0 are Aruba's, which tunnel 802.11 frames."""
 
@@ -200,7 +211,7 @@ PORT: Final[dict[int, Layer]] = {
     5072: tunnels.ayiya,
     5247: tunnels.capwap,
     6081: tunnels.geneve,
-    6635: layers.mpls,
+    6635: mpls.mpls,
     12222: tunnels.lwapp,
     12223: tunnels.lwapp_bridged,
     30030: tunnels.jmirror,
@@ -212,9 +223,13 @@ TABLES: Final[Mapping[Space, Mapping[int, Layer]]] = {
     Space.ETHERTYPE: ETHERTYPE,
     Space.IP: IP,
     Space.PPP: PPP,
+    Space.NLPID: NLPID,
     Space.GRE: GRE,
     Space.PORT: PORT,
 }
+
+
+# The walk
 
 
 def decode(frame: Frame) -> Found:
@@ -226,8 +241,13 @@ def decode(frame: Frame) -> Found:
 def walk(c: Cursor, step: Step) -> tuple[Found, Datagram | None]:
     """Walk from `step` to the end; beside what is there, the datagram of the tunnel that it is in, if it is in one."""
     for _ in range(MAX_LAYERS):
-        if isinstance(step, (Datagram, Fragment, Skip)):
-            return step, c.outer if step is not c.outer else None
+        if isinstance(step, Skip):
+            branch = c.turn()
+            if branch is None:
+                return step, c.outer
+            step = branch
+        if isinstance(step, (Datagram, Fragment)):
+            return step, c.outer
         step = _look_up(c, *step) if isinstance(step, tuple) else step(c)
     return c.skip(Why.TOO_DEEP, c.via[-1].partition(":")[0] if c.via else "layers"), c.outer
 

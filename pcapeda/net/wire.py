@@ -161,9 +161,12 @@ def _raw(frame: Frame) -> Found:
     data = frame.data
     if not data:
         return _cut(frame, "raw", 0, 1)
-    if data[0] >> 4 == 6:
+    version = data[0] >> 4
+    if version == 4:
+        return _ip4(frame, 0, ("raw",))
+    if version == 6:
         return _ip6(frame, 0, ("raw",))
-    return _ip4(frame, 0, ("raw",))
+    return Skip(Why.UNKNOWN_LAYER, "raw", 0, frame.number)
 
 
 def _null(frame: Frame) -> Found:
@@ -171,7 +174,7 @@ def _null(frame: Frame) -> Found:
     data = frame.data
     if len(data) < 4:
         return _cut(frame, "null", 0, 4)
-    family = data[0] | data[3] if not (data[1] or data[2]) and not (data[0] and data[3]) else 0
+    family = data[3] if data[:3] == b"\0\0\0" else data[0] if data[1:4] == b"\0\0\0" and frame.linktype == 0 else 0
     if family == AF_INET:
         return _ip4(frame, 4, ("null",))
     if family in AF_INET6:

@@ -27,6 +27,8 @@ def _frame(c: Cursor, kind_at: int, flags_at: int, *, padded: bool) -> Step:
     if not c.has(2):
         return c.short("802.11", 2)
     kind, flags = c.byte(kind_at), c.byte(flags_at)
+    if kind & 3:
+        return c.skip(Why.NOT_IP, "802.11 version")
     if kind >> 2 & 3 != DATA:
         return c.skip(Why.NOT_IP, "802.11 management" if kind >> 2 & 3 == 0 else "802.11 control")
     subtype = kind >> 4
@@ -45,10 +47,19 @@ def _frame(c: Cursor, kind_at: int, flags_at: int, *, padded: bool) -> Step:
         aggregated = c.byte(qos_at) & 0x80 != 0
     if flags & 0x40:
         return c.skip(Why.ENCRYPTED, "802.11")
-    if c.byte(22) & 0x0F:
+    if flags & 0x04:
         return c.skip(Why.UNKNOWN_LAYER, "802.11 fragment")
+    mesh = subtype & QOS and flags & 3 == 3 and c.byte(qos_at + 1) & 1
     receiver, transmitter = c.take(4, 6), c.take(10, 6)
     c.passed("802.11", size + (-size % 4 if padded else 0))
+    if mesh:
+        # 9.2.4.7.3: flags, hops left, sequence number, and up to two further addresses.
+        if not c.has(6):
+            return c.short("mesh", 6)
+        more = 6 + (0, 6, 12, 18)[c.byte(0) & 3]
+        if not c.has(more):
+            return c.short("mesh", more)
+        c.passed("mesh", more)
     if aggregated:
         return _subframe
     # Some adapters leave a whole Ethernet frame behind the header: its addresses are those of this one.
@@ -58,10 +69,13 @@ def _frame(c: Cursor, kind_at: int, flags_at: int, *, padded: bool) -> Step:
 
 
 def _subframe(c: Cursor) -> Step:
-    """The first frame of an A-MSDU (9.3.2.2): two addresses and a length, then LLC."""
+    """A frame of an A-MSDU (9.3.2.2): two addresses and a length, then LLC; padded to four bytes before the next."""
     if not c.has(14):
         return c.short("a-msdu", 14)
     length = c.word(12)
+    following = c.at + (14 + length + 3) // 4 * 4
+    if following < c.stop:
+        c.branch(following, c.stop, c.end, _subframe)
     c.passed("a-msdu", 14)
     return by_length(c, length)
 
@@ -101,6 +115,8 @@ def prism(c: Cursor) -> Step:
         return c.short("prism", 8)
     if c.number(0, 4) & 0xFFFFF000 == 0x80211000:
         return avs
+    if not {0x41, 0x44} & {c.number(0, 4), int.from_bytes(c.take(0, 4), "little")}:
+        return wlan  # some drivers left the header out
     size = min(c.number(4, 4), int.from_bytes(c.take(4, 4), "little"))
     if size < 8 or not c.has(size):
         return c.skip(Why.MALFORMED, "prism") if size < 8 else c.short("prism", size)

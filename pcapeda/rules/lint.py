@@ -207,7 +207,9 @@ def _repeated(rules: Sequence[Rule]) -> Iterator[Finding]:
         twin = first.setdefault(key, rule)
         if twin is not rule:
             yield Finding("warning", rule.name, "", f"selects the same events as rule {twin.name}", rule.origin)
-    enabled = [rule for rule in rules if rule.pattern is not None and len(rule.pattern.alternatives) == 1]
+    enabled = [
+        rule for rule in rules if rule.pattern is not None and len(rule.pattern.alternatives) == 1 and not rule.silent()
+    ]
     for rule in enabled[:_MOST_COMPARED]:
         for other in enabled[:_MOST_COMPARED]:
             if rule is not other and bus_name(rule.bus) == bus_name(other.bus) and _within(rule, other):

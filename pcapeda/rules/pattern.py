@@ -74,24 +74,27 @@ class Pattern:
             return source
         text: str | None = None
         try:
-            if isinstance(source, str | bytes | bytearray):
-                text = source if isinstance(source, str) else decoded(source)
-                root, end = parse(text) if text.strip() else (Node("word", None, 0), 0)
-                rest = text[end:].strip(" \t\n\r")
-            else:
-                root, rest = node_of(source), ""
-            compact = json_of(root)
-            compiler = _Compiler()
-            alternatives = compiler.compile(root)
+            if not isinstance(source, str | bytes | bytearray):
+                return cls.from_node(node_of(source))
+            text = source if isinstance(source, str) else decoded(source)
+            root, end = parse(text) if text.strip() else (Node("word", None, 0), 0)
+            return cls.from_node(root, text, text[end:].strip(" \t\n\r"))
         except Malformed as error:
-            raise BadRule(_sentence(error, text)) from None
+            where = f" ({place(text, error.at)})" if text is not None and error.at >= 0 else ""
+            raise BadRule(f"{refusal(error)}{where}") from None
+
+    @classmethod
+    def from_node(cls, root: Node, text: str | None = None, rest: str = "") -> "Pattern":
+        """A pattern from a tree that was read already; `rest` is what followed it in `text`. Raises `Malformed`."""
+        compact = json_of(root)
+        compiler = _Compiler()
+        try:
+            alternatives = compiler.compile(root)
         except RecursionError:
-            raise BadRule("Event pattern is not valid. Reason: it is nested too deep") from None
+            raise Malformed("it is nested too deep") from None
         if len(compact) > MAX_TEXT:
-            raise BadRule(f"Event pattern is not valid. Reason: it has {len(compact):,} characters of {MAX_TEXT:,}")
-        notes = compiler.notes
-        if rest:
-            notes.append("text after the closing brace is ignored")
+            raise Malformed(f"it has {len(compact):,} characters of {MAX_TEXT:,}")
+        notes = [*compiler.notes, "text after the closing brace is ignored"] if rest else compiler.notes
         return cls(compact if text is None else text, len(compact), alternatives, tuple(notes))
 
     def matches(self, event: Event) -> bool:
@@ -150,10 +153,10 @@ def _utf16(path: str) -> bytes:
     return path.encode("utf-16-be", "surrogatepass")
 
 
-def _sentence(error: Malformed, text: str | None) -> str:
-    where = f" ({place(text, error.at)})" if text is not None and error.at >= 0 else ""
+def refusal(error: Malformed) -> str:
+    """Why a pattern was refused, in one line and in the service's words, with the path."""
     path = f" at {one_line(error.path, 200)}" if isinstance(error, _Refused) and error.path else ""
-    return f"Event pattern is not valid. Reason: {one_line(error.reason, 300)}{path}{where}"
+    return f"Event pattern is not valid. Reason: {one_line(error.reason, 300)}{path}"
 
 
 class _Refused(Malformed):

@@ -75,6 +75,11 @@ def one_line(text: str, longest: int) -> str:
     return cut if cut.isprintable() else "".join(char if char.isprintable() else repr(char)[1:-1] for char in cut)
 
 
+def is_json_number(text: str) -> bool:
+    """Whether text is a number as JSON spells it."""
+    return len(text) <= MAX_NUMBER and _NUMBER.fullmatch(text) is not None
+
+
 def number(text: str) -> float | RawNumber:
     """A JSON number's value, if the shortest decimal form of its double is the number; else its bare text.
 

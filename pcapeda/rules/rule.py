@@ -1,6 +1,6 @@
 """Rules and targets as EventBridge knows them, wherever they were read from."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from pcapeda.rules.pattern import Pattern
@@ -24,6 +24,8 @@ class Target(NamedTuple):
     input: str | None = None
     input_path: str | None = None
     transformer: Transformer | None = None
+    problem: str = ""
+    """Why what it receives cannot be told."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,10 @@ class Rule:
         if bus is not None and bus_name(self.bus) != bus_name(bus):
             return f"on another bus: {bus_name(self.bus)}"
         return ""
+
+    def with_targets(self, targets: tuple[Target, ...]) -> "Rule":
+        """The same rule with these targets."""
+        return replace(self, targets=targets)
 
     def data(self) -> dict[str, Any]:
         """The rule as plain data, for JSON."""

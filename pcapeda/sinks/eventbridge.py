@@ -7,7 +7,7 @@ EventBridge User Guide; retrying itself is the caller's, so the SDK's own attemp
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -116,6 +116,7 @@ class EventBridgeSink:
             if region is not None and region != arn["region"]:
                 raise BadConfig(f"--region {region} contradicts the bus's ARN, which is in {arn['region']}")
             region, self._name, self._account = arn["region"], arn["name"], arn["account"]
+        self._settings = None if client is not None else (region, profile, endpoint_url, concurrency)
         self._client = client if client is not None else _make_client(region, profile, endpoint_url, concurrency)
         self._endpoint: str = self._client.meta.endpoint_url
         self._region: str = self._client.meta.region_name
@@ -177,6 +178,15 @@ class EventBridgeSink:
                 raise _refusal(code, words) from None
             again = code in WORTH_ANOTHER_TRY or status >= 500 or status in (408, 429)
             return _none_of(batch, code, words, again=again)
+
+    def renew(self) -> None:
+        """Look for credentials anew: a login, a file or a role may have brought others since the last ones expired.
+
+        (The SDK itself renews those that it knows to expire; keys from a file or a login it reads once.)
+        """
+        if self._settings is not None:
+            with suppress(PcapedaError):
+                self._client = _make_client(*self._settings)
 
     def close(self) -> None:
         """Close the kept-alive connections."""

@@ -1,0 +1,323 @@
+"""`pcapeda rules`: which rule matches which datagram, and why not, with no AWS account in reach."""
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pcapeda.cli import options
+from pcapeda.cli.interfaces import Format
+from pcapeda.cli.options import RULES, ParameterOption, RulesOption
+from pcapeda.cli.running import parameters_of, stopped_by_signals
+from pcapeda.errors import BadConfig, ExitStatus
+
+if TYPE_CHECKING:
+    from pcapeda.rules.load import Loaded
+    from pcapeda.suite import Result, Suite
+
+app = typer.Typer(no_args_is_help=True, help="Test event rules offline: which rule matches which packet, and why not.")
+
+RulesBusOption = Annotated[
+    str,
+    typer.Option("--bus", metavar="NAME|ARN", help="The bus events are put on.", rich_help_panel=RULES),
+]
+AccountOption = Annotated[
+    str | None, typer.Option("--account", metavar="ID", help="AWS account in the events.", rich_help_panel=RULES)
+]
+
+
+class Findings(StrEnum):
+    """How the findings are printed."""
+
+    PRETTY = "pretty"
+    JSON = "json"
+    JUNIT = "junit"
+
+
+@app.command("test")
+def try_rules(
+    captures: Annotated[
+        list[str],
+        typer.Argument(metavar="CAPTURE|SUITE...", help="Captures, folders of them, or *.pcapeda.yaml suite files."),
+    ],
+    rules: RulesOption = None,
+    parameter: ParameterOption = None,
+    expect: Annotated[
+        str | None,
+        typer.Option("--expect", metavar="FILE", help="What should come out (YAML or JSON).", rich_help_panel=RULES),
+    ] = None,
+    show: Annotated[
+        int,
+        typer.Option("--show", metavar="N", min=0, help="Show N sample events of each rule.", rich_help_panel=RULES),
+    ] = 0,
+    targets: Annotated[
+        bool,
+        typer.Option("--targets", help="Show what each target receives of the samples.", rich_help_panel=RULES),
+    ] = False,
+    bus: RulesBusOption = "default",
+    account: AccountOption = None,
+    region: options.RegionOption = None,
+    profile: options.ProfileOption = None,
+    endpoint_url: options.EndpointUrlOption = None,
+    filter: options.FilterOption = None,  # noqa: A002 - the option's name, as everywhere
+    port: options.PortOption = None,
+    decapsulate: options.DecapsulateOption = False,
+    shape: options.ShapeOption = options.ShapeName.FULL,
+    source: options.SourceOption = None,
+    detail_type: options.DetailTypeOption = None,
+    text: options.TextOption = False,
+    json_payload: options.JsonPayloadOption = False,
+    output: Annotated[
+        Findings, typer.Option("-o", "--output", help="For people, for programs, or for a CI's test report.")
+    ] = Findings.PRETTY,
+) -> None:
+    """Say which rule matches which datagram of captures, and what falls through."""
+    from pcapeda.events.quotas import check_identity
+    from pcapeda.events.shape import Shape
+    from pcapeda.model import ACCOUNT, REGION
+    from pcapeda.suite import Suite, is_suite, read_suite, run_suite, with_expectations
+
+    suites = [read_suite(path) for path in captures if is_suite(path)]
+    plain = tuple(path for path in captures if not is_suite(path))
+    if suites and (plain or rules or expect):
+        raise BadConfig("a suite names its own captures, rules and expectations: give suites, or captures with --rules")
+    if not suites:
+        if not rules:
+            raise BadConfig("no rules to test", hint="give --rules PATH, or a suite file *.pcapeda.yaml")
+        check_identity(source, detail_type, (), None)
+        one = Suite(
+            name="rules",
+            captures=plain,
+            rules=tuple(rules),
+            parameters=parameters_of(parameter),
+            bus=bus,
+            account=account or ACCOUNT,
+            region=region or REGION,
+            shape=Shape(shape.value, source=source, detail_type=detail_type, text=text, json_payload=json_payload),
+            filter=filter,
+            ports=frozenset(port or ()),
+            decapsulate=decapsulate,
+        )
+        suites = [with_expectations(one, expect) if expect else one]
+    wanted = max(show, 1 if targets else 0)
+    results = []
+    with stopped_by_signals() as stop:
+        for one in suites:
+            loaded = load_rules(list(one.rules), one.parameters, region, profile, endpoint_url, one)
+            results.append(run_suite(one, show=wanted, loaded=loaded, stop=stop))
+    if output is Findings.JSON:
+        told = [_result_data(result, targets) for result in results]
+        typer.echo(json.dumps(told[0] if len(told) == 1 else told, indent=2, ensure_ascii=False))
+    elif output is Findings.JUNIT:
+        typer.echo(junit(results))
+    else:
+        from pcapeda.cli.rules_view import show_result
+
+        for result in results:
+            show_result(result, samples=show, targets=targets)
+    raise typer.Exit(max(_status(result) for result in results))
+
+
+def _status(result: "Result") -> ExitStatus:
+    status = result.report.status()
+    if status is ExitStatus.OK and not (result.holds and not result.loaded.problems):
+        return ExitStatus.INCOMPLETE
+    return status
+
+
+def load_rules(
+    paths: list[str],
+    parameters: Any,
+    region: str | None,
+    profile: str | None,
+    endpoint_url: str | None,
+    suite: "Suite | None" = None,
+) -> "Loaded":
+    """Rules from wherever they are, with what could not be resolved said on stderr."""
+    from pcapeda.rules.load import load
+
+    account = suite.account if suite is not None else None
+    where = suite.region if suite is not None and region is None else region
+    loaded = load(
+        paths, parameters=parameters, region=where, account=account, profile=profile, endpoint_url=endpoint_url
+    )
+    for problem in loaded.problems:
+        print(f"pcapeda: {problem}", file=sys.stderr)  # noqa: T201
+    return loaded
+
+
+def _result_data(result: "Result", targets: bool) -> dict[str, Any]:
+    told = {"Suite": result.suite.name} | result.trial.data()
+    told["Expectations"] = [
+        {"Expectation": str(one.expectation), "Holds": one.holds, "Words": one.words} for one in result.judgements
+    ]
+    told["Problems"] = [str(problem) for problem in result.loaded.problems] + list(result.report.failures)
+    told["Damages"] = [str(damage) for damage in result.report.damages]
+    if targets:
+        from pcapeda.cli.rules_view import received
+
+        for rule, tried in zip(told["Rules"], result.trial.tried, strict=True):
+            rule["Received"] = received(tried)
+    return told
+
+
+def junit(results: "list[Result]") -> str:
+    """The expectations as a JUnit XML report, one test case each."""
+    from xml.etree import ElementTree
+
+    root = ElementTree.Element("testsuites")
+    for result in results:
+        failures = sum(not one.holds for one in result.judgements)
+        suite = ElementTree.SubElement(
+            root,
+            "testsuite",
+            name=result.suite.name,
+            tests=str(len(result.judgements)),
+            failures=str(failures),
+            errors=str(len(result.report.failures)),
+        )
+        for one in result.judgements:
+            case = ElementTree.SubElement(suite, "testcase", classname=result.suite.name, name=str(one.expectation))
+            if not one.holds:
+                failure = ElementTree.SubElement(case, "failure", message=_xml(one.words.partition("\n")[0]))
+                failure.text = _xml(one.words)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
+
+
+def _xml(text: str) -> str:
+    """Text without the characters that XML 1.0 cannot hold (section 2.2)."""
+    return "".join(char if char in "\t\n" or " " <= char <= "\ud7ff" or char >= "\ue000" else "\ufffd" for char in text)
+
+
+@app.command("explain")
+def explain(
+    path: Annotated[str, typer.Argument(metavar="EVENT.json|CAPTURE", help="An event, or with --frame a capture.")],
+    rules: RulesOption = None,
+    frame: Annotated[
+        int | None,
+        typer.Option("--frame", metavar="N", min=1, help="The number of the packet in the capture."),
+    ] = None,
+    parameter: ParameterOption = None,
+    bus: RulesBusOption = "default",
+    region: options.RegionOption = None,
+    profile: options.ProfileOption = None,
+    endpoint_url: options.EndpointUrlOption = None,
+    decapsulate: options.DecapsulateOption = False,
+    shape: options.ShapeOption = options.ShapeName.FULL,
+    source: options.SourceOption = None,
+    detail_type: options.DetailTypeOption = None,
+    text: options.TextOption = False,
+    json_payload: options.JsonPayloadOption = False,
+    output: Annotated[Format, typer.Option("-o", "--output", help="For people or for programs.")] = Format.PRETTY,
+) -> None:
+    """Say field by field why each rule matches an event, or why not."""
+    from pcapeda.events.shape import Shape
+
+    if not rules:
+        raise BadConfig("no rules to explain", hint="give --rules PATH")
+    loaded = load_rules(rules, parameters_of(parameter), region, profile, endpoint_url)
+    shaped = Shape(shape.value, source=source, detail_type=detail_type, text=text, json_payload=json_payload)
+    event = _event_of_frame(path, frame, decapsulate, shaped) if frame is not None else _event_of_file(path)
+    told = []
+    for rule in loaded.rules:
+        silent = rule.silent(bus)
+        explanation = rule.pattern.explain(event) if rule.pattern is not None else None
+        told.append((rule, silent, explanation))
+    if output is Format.JSON:
+        data = [
+            {
+                "Name": rule.name,
+                "Silent": silent or None,
+                "Explanation": explanation.data() if explanation is not None else None,
+            }
+            for rule, silent, explanation in told
+        ]
+        typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        return
+    from pcapeda.cli.rules_view import show_explanations
+
+    show_explanations(told)
+
+
+def _event_of_frame(path: str, number: int, decapsulate: bool, shape: Any) -> dict[str, Any]:
+    from dataclasses import replace
+
+    from pcapeda.pipeline import datagrams
+
+    for datagram in datagrams(path, decapsulate=decapsulate):
+        if datagram.number == number:
+            event: dict[str, Any] = replace(shape, file=path).entry(datagram).envelope()
+            return event
+        if datagram.number > number:
+            break
+    raise BadConfig(
+        f"{path}: frame {number} holds no UDP datagram", hint=f"pcapeda replay {path} -n shows those there are"
+    )
+
+
+def _event_of_file(path: str) -> Any:
+    from pcapeda.rules.reader import read_event
+
+    try:
+        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    except OSError as error:
+        raise BadConfig(f"{path}: {error.strerror}") from None
+    return read_event(data)
+
+
+@app.command("lint")
+def lint(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Rule files, folders of them, or aws:BUS.")],
+    parameter: ParameterOption = None,
+    region: options.RegionOption = None,
+    profile: options.ProfileOption = None,
+    endpoint_url: options.EndpointUrlOption = None,
+    shape: options.ShapeOption = options.ShapeName.FULL,
+    source: options.SourceOption = None,
+    output: Annotated[Format, typer.Option("-o", "--output", help="For people or for programs.")] = Format.PRETTY,
+) -> None:
+    """Find rules that are invalid, can never match what pcapeda emits, overlap, or would surprise."""
+    from pcapeda.events.schema import schema
+    from pcapeda.events.shape import IDENTITY
+    from pcapeda.rules.lint import lint as find
+
+    loaded = load_rules(paths, parameters_of(parameter), region, profile, endpoint_url)
+    default_source, default_type = IDENTITY[shape.value]
+    findings = find(loaded.rules, schema(shape.value), source=source or default_source, detail_type=default_type)
+    if output is Format.JSON:
+        typer.echo(json.dumps([one.data() for one in findings], indent=2, ensure_ascii=False))
+    else:
+        for one in findings:
+            typer.echo(str(one))
+        if not findings:
+            typer.echo(f"{len(loaded.rules)} rules: nothing to say")
+    serious = any(one.severity == "error" for one in findings) or bool(loaded.problems)
+    raise typer.Exit(ExitStatus.INCOMPLETE if serious else ExitStatus.OK)
+
+
+@app.command("list")
+def list_rules(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Rule files, folders of them, or aws:BUS.")],
+    parameter: ParameterOption = None,
+    bus: Annotated[
+        str | None, typer.Option("--bus", metavar="NAME|ARN", help="Mark rules of other buses.", rich_help_panel=RULES)
+    ] = None,
+    region: options.RegionOption = None,
+    profile: options.ProfileOption = None,
+    endpoint_url: options.EndpointUrlOption = None,
+    output: Annotated[Format, typer.Option("-o", "--output", help="For people or for programs.")] = Format.PRETTY,
+) -> None:
+    """List rules with their bus, state, targets and pattern."""
+    loaded = load_rules(paths, parameters_of(parameter), region, profile, endpoint_url)
+    if output is Format.JSON:
+        typer.echo(json.dumps([rule.data() for rule in loaded.rules], indent=2, ensure_ascii=False))
+    else:
+        from pcapeda.cli.rules_view import show_rules
+
+        show_rules(loaded.rules, bus)
+    if loaded.problems:
+        raise typer.Exit(ExitStatus.INCOMPLETE)

@@ -1,0 +1,220 @@
+"""Rules from wherever they are kept: files, folders, accounts.
+
+A source is a file, a folder (searched for JSON and YAML files, hidden ones and `node_modules` left out), or `aws:` and
+the name of a bus. A file is one of: a pattern alone; the input of `aws events put-rule --cli-input-json`; the output of
+`describe-rule` or `list-rules`, with that of `list-targets-by-rule` in a file beside it that bears the rule's name; a
+list of `{Name, EventPattern, EventBusName, State, Targets}`; a CloudFormation, SAM or CDK-synthesised template; what
+`terraform show -json` gives; a Serverless Framework service.
+
+What is not known offline is named in `problems`, never guessed; a rule that it concerns is kept and selects nothing.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pcapeda.errors import BadRule
+from pcapeda.rules.account import read_account
+from pcapeda.rules.cloudformation import is_template, read_template
+from pcapeda.rules.collect import Collector, Problem, targets
+from pcapeda.rules.documents import Document, elements, member, members, read, text
+from pcapeda.rules.reader import Node
+from pcapeda.rules.rule import Rule, Target
+from pcapeda.rules.serverless import is_serverless, read_serverless
+from pcapeda.rules.terraform import is_terraform, read_terraform
+
+ENDINGS = (".json", ".yaml", ".yml", ".template")
+"""Files of a folder that are looked into."""
+MAX_FILES = 10_000
+
+_PATTERN_FIELDS = {"source", "detail", "detail-type", "account", "region", "resources", "time", "id", "version", "$or"}
+
+
+class Loaded(NamedTuple):
+    """The rules that were found, what could not be understood of them, and remarks on what was left out."""
+
+    rules: tuple[Rule, ...]
+    problems: tuple[Problem, ...]
+    notes: tuple[Problem, ...] = ()
+
+    @property
+    def targets(self) -> dict[str, tuple[Target, ...]]:
+        """The targets of each rule, by its name."""
+        return {rule.name: rule.targets for rule in self.rules}
+
+
+def load(
+    sources: Sequence[str],
+    *,
+    parameters: Mapping[str, str] | None = None,
+    region: str | None = None,
+    account: str | None = None,
+    profile: str | None = None,
+    endpoint_url: str | None = None,
+) -> Loaded:
+    """All rules of the sources, in order. Raises `BadRule` for a source that cannot be read or holds no rules.
+
+    `parameters` are those of templates; `region` and `account` what templates say of where they are deployed (the
+    documentation's example account if not given); `region`, `profile` and `endpoint_url` reach an account
+    (`SinkDown` if they do not).
+    """
+    collector, given = Collector(), dict(parameters or {})
+    held: list[tuple[Document, Path]] = []
+    for source in map(str, sources):
+        if source == "aws" or source.startswith("aws:"):
+            bus = source.removeprefix("aws").removeprefix(":")
+            read_account(bus, collector, region=region, profile=profile, endpoint_url=endpoint_url)
+            continue
+        folder = Path(source).is_dir()
+        for path in _files(Path(source)):
+            try:
+                document = read(path, str(path))
+            except BadRule as error:
+                if not folder:
+                    raise
+                collector.problem("note", str(path), "", f"left out: {error}")
+                continue
+            before = len(collector.rules)
+            kind = _read(document, path, collector, given, region, account, alone=not folder)
+            if kind == "targets":
+                held.append((document, path))
+            elif kind is None:
+                if not folder:
+                    raise BadRule(f"{source}: no rules in it", hint=_HINT)
+                collector.problem("note", str(path), "", "left out: no rules in it")
+            elif len(collector.rules) == before:
+                collector.problem("note", str(path), "", f"{kind} without rules")
+    for document, path in held:
+        _give(document, path, collector)
+    for name in given:
+        if name not in collector.used:
+            collector.problem("note", "parameters", "", f"{name} is not asked for by any template")
+    problems = [one for one in collector.problems if one.severity != "note"]
+    notes = [one for one in collector.problems if one.severity == "note"]
+    return Loaded(tuple(collector.rules), tuple(problems), tuple(notes))
+
+
+_HINT = (
+    "a rule file is a pattern, put-rule or describe-rule JSON, a list of rules, a CloudFormation, SAM or CDK template, "
+    "terraform show -json, or a Serverless service"
+)
+
+
+def _files(source: Path) -> Iterator[Path]:
+    """A file, or the files of a folder and of those in it, by name."""
+    if not source.is_dir():
+        yield source
+        return
+    found = []
+    for folder, inner, names in os.walk(source):
+        inner[:] = sorted(name for name in inner if not name.startswith(".") and name != "node_modules")
+        found += [
+            Path(folder, name)
+            for name in sorted(names)
+            if name.endswith(ENDINGS) and not name.startswith(".") and ".pcapeda." not in name
+        ]
+        if len(found) > MAX_FILES:
+            raise BadRule(f"{source}: more than {MAX_FILES:,} files")
+    if not found:
+        raise BadRule(f"{source}: no {', '.join(ENDINGS)} files in it")
+    yield from found
+
+
+def _read(
+    document: Document,
+    path: Path,
+    collector: Collector,
+    parameters: Mapping[str, str],
+    region: str | None,
+    account: str | None,
+    *,
+    alone: bool,
+) -> str | None:
+    """Add the rules of a document; says what it is, or None where it is nothing that holds rules.
+
+    In a folder, an object only counts as a pattern if it looks like one.
+    """
+    root = document.root
+    if root.kind == "array":
+        return "a list" if _rules(document, root, path.stem, collector) else None
+    if root.kind != "object":
+        return None
+    if is_template(root):
+        read_template(document, root, collector, parameters, region, account)
+        return "a template"
+    if is_terraform(root):
+        read_terraform(document, collector)
+        return "a Terraform plan or state"
+    if is_serverless(root):
+        read_serverless(document, collector, parameters, region, account)
+        return "a Serverless service"
+    listed = next((member(root, key) for key in ("Rules", "rules") if _is_list_of_objects(member(root, key))), None)
+    if listed is not None:
+        return "a list" if _rules(document, listed, path.stem, collector) or not listed.value else None
+    if _is_rule(root):
+        _rule(document, root, path.stem, collector)
+        return "a rule"
+    if _is_list_of_objects(member(root, "Targets")):
+        return "targets"
+    looks = any(key in _PATTERN_FIELDS for key, _ in members(root)) and all(
+        value.kind in ("object", "array") for _, value in members(root)
+    )
+    if alone or looks:
+        collector.rule(document, root, path.stem, root)
+        return "a pattern"
+    return None
+
+
+def _is_list_of_objects(node: Node | None) -> bool:
+    return node is not None and node.kind == "array" and all(one.kind == "object" for one in node.value)
+
+
+def _is_rule(node: Node) -> bool:
+    """Whether an object is a rule as the EventBridge API writes it."""
+    pattern = member(node, "EventPattern")
+    return (pattern is not None and pattern.kind in ("string", "object")) or (
+        text(member(node, "ScheduleExpression")) is not None and member(node, "Name") is not None
+    )
+
+
+def _rules(document: Document, listed: Node, stem: str, collector: Collector) -> bool:
+    """Add a list of rules; False if it is a list of something else."""
+    found = [one for one in elements(listed) if _is_rule(one)]
+    for number, one in enumerate(elements(listed), 1):
+        if _is_rule(one):
+            _rule(document, one, f"{stem}-{number}", collector)
+        elif found:
+            name = text(member(one, "Name")) or f"{stem}-{number}"
+            collector.rule(document, one, name, None, problem="it has neither EventPattern nor ScheduleExpression")
+    return bool(found)
+
+
+def _rule(document: Document, node: Node, otherwise: str, collector: Collector) -> None:
+    """Add a rule as the EventBridge API writes it."""
+    collector.rule(
+        document,
+        node,
+        text(member(node, "Name")) or otherwise,
+        member(node, "EventPattern"),
+        bus=text(member(node, "EventBusName")),
+        state=text(member(node, "State")),
+        schedule=text(member(node, "ScheduleExpression")),
+        targets=targets(member(node, "Targets")),
+        arn=text(member(node, "Arn")) or "",
+    )
+
+
+def _give(document: Document, path: Path, collector: Collector) -> None:
+    """Give the output of `list-targets-by-rule` to the rule of the same folder whose name its file's name holds."""
+    beside = [
+        rule for rule in collector.rules if Path(rule.origin.rpartition(":")[0] or rule.origin).parent == path.parent
+    ]
+    named = [rule for rule in beside if rule.name in path.stem]
+    owner = max(named, key=lambda rule: len(rule.name), default=beside[0] if len(beside) == 1 else None)
+    if owner is None:
+        collector.problem("warning", str(path), "", "which rule has these targets? name the file after the rule")
+        return
+    found = targets(member(document.root, "Targets"))
+    index = collector.rules.index(owner)
+    collector.rules[index] = owner.with_targets((*owner.targets, *found))

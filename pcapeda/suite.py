@@ -1,0 +1,242 @@
+"""Suite files (`*.pcapeda.yaml`): captures, rules, how events look, and what should come out of it.
+
+The form is described for editors by the JSON Schema `suite.schema.json` beside this module. Paths in a suite are
+relative to its own folder.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pcapeda.errors import BadConfig
+from pcapeda.events.shape import Shape
+from pcapeda.model import ACCOUNT, REGION, Report
+from pcapeda.pipeline import Job, execute
+from pcapeda.rules.documents import read_document
+from pcapeda.rules.load import Loaded, load
+from pcapeda.rules.rule import DEFAULT_BUS
+from pcapeda.trial import Expectation, Judgement, Trial, judge
+
+ENDINGS = (".pcapeda.yaml", ".pcapeda.yml")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What to run and what to expect of it, as plain data."""
+
+    name: str
+    captures: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    bus: str = DEFAULT_BUS
+    account: str = ACCOUNT
+    region: str = REGION
+    shape: Shape = field(default_factory=Shape)
+    filter: str | None = None
+    ports: frozenset[int] = frozenset()
+    decapsulate: bool = False
+    expectations: tuple[Expectation, ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out: the rules as loaded, the trial, the run's report, and each expectation's judgement."""
+
+    suite: Suite
+    loaded: Loaded
+    trial: Trial
+    report: Report
+    judgements: tuple[Judgement, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether every expectation held."""
+        return all(one.holds for one in self.judgements)
+
+
+def is_suite(path: str) -> bool:
+    """Whether a path names a suite file."""
+    return path.endswith(ENDINGS)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of suite files."""
+    text = files("pcapeda").joinpath("suite.schema.json").read_text(encoding="utf-8")
+    return json.loads(text)  # type: ignore[no-any-return]
+
+
+def run_suite(suite: Suite, *, show: int = 0, loaded: Loaded | None = None, **running: Any) -> Result:
+    """Load the rules, walk the captures through them, and judge. `running` goes to `pipeline.execute`.
+
+    Raises `BadRule`, `BadCapture`, `BadConfig` for what cannot be read or honoured.
+    """
+    loaded = loaded or load(suite.rules, parameters=suite.parameters, region=suite.region, account=suite.account)
+    trial = Trial(loaded.rules, bus=suite.bus, account=suite.account, region=suite.region, show=show)
+    job = Job(
+        captures=suite.captures,
+        filter=suite.filter,
+        ports=suite.ports,
+        decapsulate=suite.decapsulate,
+        shape=suite.shape,
+    )
+    report = execute(job, sink=trial, **running)
+    trial.finish()
+    return Result(suite, loaded, trial, report, tuple(judge(suite.expectations, trial)))
+
+
+def read_suite(path: str) -> Suite:
+    """A suite from its file. Raises `BadConfig` naming the file and what is wrong in it."""
+    told = _mapping(path, read_document(path), "the suite")
+    _known(path, told, _SUITE_KEYS, "the suite")
+    folder = Path(path).parent
+    event = _mapping(path, told.get("event", {}), "event")
+    _known(path, event, _EVENT_KEYS, "event")
+    captures = _paths(path, told, "captures", folder)
+    rules = _paths(path, told, "rules", folder)
+    try:
+        shape = Shape(
+            _text(path, event, "shape", "full"),  # type: ignore[arg-type]
+            source=_text(path, event, "source", None),
+            detail_type=_text(path, event, "detail-type", None),
+            resources=tuple(_texts(path, event, "resources")),
+            text=_flag(path, event, "text"),
+            json_payload=_flag(path, event, "json-payload"),
+        )
+    except BadConfig as error:
+        raise BadConfig(f"{path}: {error}") from None
+    parameters = _mapping(path, told.get("parameters", {}), "parameters")
+    return Suite(
+        name=Path(path).name,
+        captures=captures,
+        rules=rules,
+        parameters={str(key): str(value) for key, value in parameters.items()},
+        bus=_text(path, told, "bus", DEFAULT_BUS) or DEFAULT_BUS,
+        account=_text(path, told, "account", ACCOUNT) or ACCOUNT,
+        region=_text(path, told, "region", REGION) or REGION,
+        shape=shape,
+        filter=_text(path, told, "filter", None),
+        ports=frozenset(_whole(path, port, "ports", 65535) for port in _list(path, told, "ports")),
+        decapsulate=_flag(path, told, "decapsulate"),
+        expectations=read_expectations(path, told.get("expect", [])),
+    )
+
+
+_SUITE_KEYS = frozenset(
+    ("captures", "rules", "parameters", "bus", "account", "region", "event", "filter", "ports", "decapsulate", "expect")
+)
+_EVENT_KEYS = frozenset(("shape", "source", "detail-type", "resources", "text", "json-payload"))
+_EXPECT_KEYS = frozenset(("rule", "unmatched", "count", "at-least", "at-most", "none", "all-of-port"))
+
+
+def read_expectations(path: str, told: Any) -> tuple[Expectation, ...]:
+    """The list under `expect`, or the whole of a file given to --expect. Raises `BadConfig`."""
+    if isinstance(told, Mapping) and "expect" in told:
+        told = told["expect"]
+    if not isinstance(told, list):
+        raise BadConfig(f"{path}: expect must be a list")
+    expectations: list[Expectation] = []
+    for number, one in enumerate(told, 1):
+        where = f"expectation {number}"
+        expected = _mapping(path, one, where)
+        _known(path, expected, _EXPECT_KEYS, where)
+        if "unmatched" in expected:
+            if expected.keys() != {"unmatched"}:
+                raise BadConfig(f"{path}: {where}: unmatched stands alone: a number, none, or bounds")
+            bounds = expected["unmatched"]
+            if not isinstance(bounds, Mapping):
+                bounds = {"none": True} if bounds == "none" else {"count": bounds}
+            _known(path, bounds, _EXPECT_KEYS - {"rule", "unmatched", "all-of-port"}, where)
+            expectations.append(_bounded(path, where, None, bounds))
+            continue
+        rule = expected.get("rule")
+        if not isinstance(rule, str) or not rule:
+            raise BadConfig(f"{path}: {where} must name a rule, or say unmatched")
+        bounds = {key: value for key, value in expected.items() if key != "rule"}
+        if not bounds:
+            raise BadConfig(f"{path}: {where} must say how many: count, at-least, at-most, none or all-of-port")
+        if "all-of-port" in bounds:
+            port = _whole(path, bounds.pop("all-of-port"), f"{where}: all-of-port", 65535)
+            expectations.append(Expectation(rule, port=port))
+        if bounds:
+            expectations.append(_bounded(path, where, rule, bounds))
+    return tuple(expectations)
+
+
+def _bounded(path: str, where: str, rule: str | None, bounds: Mapping[str, Any]) -> Expectation:
+    if bounds.keys() == {"none"} and bounds["none"] is True:
+        return Expectation(rule, 0, 0)
+    if bounds.keys() == {"count"}:
+        count = bounds["count"]
+        if count == "none":
+            return Expectation(rule, 0, 0)
+        exactly = _whole(path, count, f"{where}: count")
+        return Expectation(rule, exactly, exactly)
+    if bounds and bounds.keys() <= {"at-least", "at-most"}:
+        least = _whole(path, bounds.get("at-least", 0), f"{where}: at-least")
+        most = bounds.get("at-most")
+        most = None if most is None else _whole(path, most, f"{where}: at-most")
+        if most is not None and most < least:
+            raise BadConfig(f"{path}: {where}: at-most {most:,} is below at-least {least:,}")
+        return Expectation(rule, least, most)
+    raise BadConfig(f"{path}: {where}: count, none, or at-least and at-most: give one of the three")
+
+
+def with_expectations(suite: Suite, path: str) -> Suite:
+    """The suite with what a file of expectations says."""
+    return replace(suite, expectations=suite.expectations + read_expectations(path, read_document(path)))
+
+
+def _mapping(path: str, value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise BadConfig(f"{path}: {where} must be a mapping of names to values")
+    return value
+
+
+def _known(path: str, given: Mapping[str, Any], names: frozenset[str], where: str) -> None:
+    for name in given:
+        if name not in names:
+            raise BadConfig(f"{path}: {where}: no key {name!r}; there are: {', '.join(sorted(names))}")
+
+
+def _list(path: str, given: Mapping[str, Any], name: str) -> list[Any]:
+    value = given.get(name, [])
+    if isinstance(value, list):
+        return value
+    return [value]
+
+
+def _texts(path: str, given: Mapping[str, Any], name: str) -> list[str]:
+    values = _list(path, given, name)
+    if not all(isinstance(value, str) and value for value in values):
+        raise BadConfig(f"{path}: {name} must be a text or a list of texts")
+    return values
+
+
+def _paths(path: str, given: Mapping[str, Any], name: str, folder: Path) -> tuple[str, ...]:
+    values = _texts(path, given, name)
+    if not values:
+        raise BadConfig(f"{path}: {name} must name at least one")
+    return tuple(value if value.startswith("aws:") else str(folder / value) for value in values)
+
+
+def _text(path: str, given: Mapping[str, Any], name: str, default: str | None) -> str | None:
+    value = given.get(name, default)
+    if value is not None and not isinstance(value, str):
+        raise BadConfig(f"{path}: {name} must be a text (put it in quotes)")
+    return value
+
+
+def _flag(path: str, given: Mapping[str, Any], name: str) -> bool:
+    value = given.get(name, False)
+    if not isinstance(value, bool):
+        raise BadConfig(f"{path}: {name} must be true or false")
+    return value
+
+
+def _whole(path: str, value: Any, where: str, most: int = 1 << 62) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        raise BadConfig(f"{path}: {where} must be a whole number from 0 on")
+    return value
