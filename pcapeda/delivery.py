@@ -264,10 +264,11 @@ class Delivery:
     def _settle(self, one: Try, outcome: Outcome) -> None:
         now, report = self._clock(), self._report
         report.requests += 1
-        report.sent += outcome.sent
         failed = {id(one.entry): one for one in outcome.failed}
         taken = [entry for entry in one.batch.entries if id(entry) not in failed] if failed else list(one.batch.entries)
         for entry in taken:
+            report.sent += entry.stands_for
+            report.events += 1
             report.bytes_sent += entry.size
             report.chunks += quotas.chunks(entry.size)
         self._settled(taken)
@@ -365,15 +366,22 @@ class Delivery:
             if len(self._to_spool) >= PIECE:
                 self._flush_spool()
         else:
-            self._report.refused[code] += len(one.batch.entries)
-            self._refused(one.batch.entries)
+            self._count_refused(one.batch.entries, code)
+
+    def _count_refused(self, entries: Sequence[Entry], code: str) -> None:
+        """Count the datagrams that entries stand for; an entry that stands for none is counted as itself."""
+        for entry in entries:
+            if entry.stands_for:
+                self._report.refused[code] += entry.stands_for
+            else:
+                self._report.events_refused += 1
+        self._refused(entries)
 
     def _bury(self, failed: Failed, kept: Kept | None = None) -> None:
         """An entry that can never succeed."""
         self._report.remember(failed.code, failed.message)
         if self._spool is None:
-            self._report.refused[failed.code] += 1
-            self._refused((failed.entry,))
+            self._count_refused((failed.entry,), failed.code)
             return
         if kept is not None:
             # From the spool to its dead letters: there first, then gone here.

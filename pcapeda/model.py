@@ -157,6 +157,7 @@ class Entry(NamedTuple):
 
     `detail` is JSON text, `time_ns` the event's time (None: the time of sending), `size` the bytes that EventBridge
     counts for it, `id` the PacketId: the same datagram of the same capture has the same one on every run.
+    `stands_for` is a number of datagrams: one, many in a summary, none in a report on the run itself.
     """
 
     source: str
@@ -169,6 +170,7 @@ class Entry(NamedTuple):
     datagram: Datagram | None = None
     rules: tuple[str, ...] = ()
     """Names of the rules that the event matches, where rules were asked."""
+    stands_for: int = 1
 
     @property
     def event_id(self) -> str:
@@ -299,6 +301,11 @@ class Report:
     """Reassembled IP packets that gave no datagram."""
 
     sent: int = 0
+    """Datagrams delivered; an event that stands for many counts as many."""
+    events: int = 0
+    """Events delivered."""
+    events_refused: int = 0
+    """Events not delivered that stood for no datagram: reports on the run."""
     spooled: int = 0
     """Entries that wait in the spool, synced to disk."""
     refused: Counter[str] = field(default_factory=Counter)
@@ -307,6 +314,10 @@ class Report:
     """The first words that came with each code in `refused`."""
     unselected: Counter[str] = field(default_factory=Counter)
     """Datagrams not delivered because the person asked so (ports, rules, sampling), by reason."""
+    turned_away: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """The sources that limits kept back most, by reason and source: the first few, not all."""
+    turned_away_error: int = 0
+    """By how much a count in `turned_away` may be too high."""
 
     inherited: int = 0
     """Entries that waited in the spool before the run; they end like the datagrams read."""
@@ -361,7 +372,7 @@ class Report:
     @property
     def lost(self) -> bool:
         """Whether anything that was to be delivered was not, or could not be read."""
-        undelivered = self.spooled or self.refused or self.dead
+        undelivered = self.spooled or self.refused.total() or self.dead or self.events_refused
         return bool(undelivered or self.damages or self.failures or self.kernel_drops or self.queue_drops)
 
     def status(self) -> ExitStatus:

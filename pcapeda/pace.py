@@ -29,14 +29,15 @@ class TokenBucket:
         self._reach = self._interval * (burst - 1)
         self._full_at: int | None = None
 
-    def take(self, now_ns: int) -> int:
+    def take(self, now_ns: int, *, keep: int = 0) -> int:
         """Take one token and give 0, or take none and give the nanoseconds until there is one.
 
+        With `keep`, one is taken only if so many remain for others (trunk reservation); it is below the burst.
         A clock that steps backwards costs at most the tokens that were held, never a long wait.
         """
         full_at = now_ns if self._full_at is None else max(self._full_at, now_ns)
         full_at = min(full_at, now_ns + self._reach + self._interval)
-        wait = full_at - self._reach - now_ns
+        wait = full_at - self._reach + keep * self._interval - now_ns
         if wait > 0:
             self._full_at = full_at
             return wait

@@ -6,6 +6,7 @@ and shape into a `Delivery`, and closes everything again. `run` is the walk itse
 
 import itertools
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -18,17 +19,21 @@ from pcapeda.checkpoint import Checkpoint, Place, identify
 from pcapeda.delivery import Delivery
 from pcapeda.errors import BadCapture, BadConfig, BadFilter, PcapedaError, SinkDown
 from pcapeda.events import quotas
+from pcapeda.events.flows import MAX_FLOWS, MAX_REST, FlowTable
+from pcapeda.events.groups import Grouper
 from pcapeda.events.shape import Shape
+from pcapeda.limits import Bounds, Limits, in_force
 from pcapeda.model import Damage, Datagram, Entry, Frame, Report, Sink, Why
 from pcapeda.net.extract import Extractor
 from pcapeda.net.files import Capture, expand
 from pcapeda.net.filter import Filter
-from pcapeda.pace import Pace, TokenBucket
+from pcapeda.pace import Pace
 from pcapeda.rules.load import load
 from pcapeda.rules.rule import DEFAULT_BUS
 from pcapeda.rules.ruleset import RuleSet
 from pcapeda.sinks.eventbridge import UNREACHABLE, EventBridgeSink
 from pcapeda.sinks.spool import Spool, WhenFull
+from pcapeda.summaries import NO_RULE, Gather, Outbox, Reporter
 
 if TYPE_CHECKING:
     from pcapeda.net.live import LiveSource
@@ -45,14 +50,14 @@ BEAT_NS = SECOND_NS // 10
 SLICE_S = 0.1
 """Longest sleep before looking at what else is due."""
 
+LONGEST_S = 86_400
+"""Longest time that datagrams may wait to be summed up, and longest time between reports: a day."""
+
 GRACE_S = 10.0
 """How long an interrupted run may go on trying to deliver what it has read."""
 
 SPOOL_MIB, LEAST_SPOOL_MIB = 1024, 8
 """Most MiB of events that a spool holds unless told otherwise, and the least that can be asked for."""
-
-SNIFF_RATE, SNIFF_BURST = 50.0, 100
-"""Events per second that `sniff` puts on a bus unless told otherwise: 4.32 USD a day at 1 USD per million."""
 
 
 class Watcher(Protocol):
@@ -102,7 +107,7 @@ class Bus:
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(Bounds):
     """One run as plain, picklable data: what to read, what to select, how events look, and the limits.
 
     Exactly one of `captures` (paths, folders, '-') and `interfaces` is given. Each field bears the name of its
@@ -126,11 +131,11 @@ class Job:
     # event
     shape: Shape = field(default_factory=Shape)
     bus: Bus = field(default_factory=Bus)
-    # safety
-    max_rate: float | None = None
-    burst: int | None = None
-    max_events: int | None = None
-    max_cost: float | None = None
+    aggregate_s: float | None = None
+    max_flows: int = MAX_FLOWS
+    group: int | None = None
+    group_wait_s: float = 1.0
+    report_events_s: float | None = None
     # what is not lost
     spool: str | None = None
     spool_max_mib: int | None = None
@@ -158,15 +163,13 @@ class Job:
         for option, value in (("--speed", self.speed), ("--pps", self.pps)):
             if value is not None and not 0 < value < float("inf"):
                 raise BadConfig(f"{option} must be more than 0, not {value:g}")
-        limits = (
-            ("--max-rate", self.max_rate),
-            ("--max-cost", self.max_cost),
+        spans = (
             ("--maxsleep", self.max_sleep_s),
             ("--duration", self.duration_s),
             ("--fragment-age", self.fragment_age_s),
             ("--grace", self.grace_s),
         )
-        for option, value in limits:
+        for option, value in spans:
             if value is not None and not 0 <= value < float("inf"):
                 raise BadConfig(f"{option} must be a number from 0 on, not {value:g}")
         if self.only_matching and not self.rules:
@@ -181,41 +184,41 @@ class Job:
             raise BadConfig("--checkpoint remembers captures: what comes from an interface comes once")
         if self.checkpoint is not None and "-" in self.captures:
             raise BadConfig("--checkpoint cannot know standard input again: give a file")
+        self.check_bounds()
+        self._check_summaries()
 
+    def _check_summaries(self) -> None:
+        lengths = (
+            ("--aggregate", self.aggregate_s, 0.1),
+            ("--group-wait", self.group_wait_s, 0.0),
+            ("--report-events", self.report_events_s, 1.0),
+        )
+        for option, value, least in lengths:
+            if value is not None and not least <= value <= LONGEST_S:
+                raise BadConfig(f"{option} must be from {least:g} to {LONGEST_S:,} seconds, not {value:g}")
+        if self.max_flows < 1:
+            raise BadConfig(f"--max-flows must be at least 1, not {self.max_flows}")
+        if self.group is not None and self.group < 1:
+            raise BadConfig(f"--group must be at least 1, not {self.group}")
+        if self.aggregate_s is not None and self.group is not None:
+            raise BadConfig("--aggregate sums datagrams up and --group keeps each: give one of them")
+        kept = "--spool" if self.spool is not None else "--checkpoint" if self.checkpoint is not None else None
+        if kept is not None and (self.summaries is not None or self.report_events_s is not None):
+            raise BadConfig(f"{kept} keeps events of one datagram: not with --aggregate, --group or --report-events")
+        if self.summaries is not None and self.shape.name != "full":
+            raise BadConfig(f"--shape {self.shape.name} is for one event a datagram: not with --aggregate or --group")
+        if self.aggregate_s is not None and (self.shape.text or self.shape.json_payload):
+            raise BadConfig("--text and --json-payload add to single datagrams: not with --aggregate")
 
-class Limits:
-    """What may be sent: a rate, a number of events, a cost in USD. It decides; it never sleeps.
+    @property
+    def hold_ns(self) -> int:
+        """How long a datagram may wait for others."""
+        return int((self.aggregate_s if self.aggregate_s is not None else self.group_wait_s) * SECOND_NS)
 
-    `rate` is the events per second in force (None: no limit).
-    """
-
-    def __init__(self, job: Job, *, costs_money: bool) -> None:
-        rate, burst = job.max_rate, job.burst
-        if rate is None and job.interfaces and costs_money:
-            rate, burst = SNIFF_RATE, burst or SNIFF_BURST
-        self.rate = rate or None
-        self.burst = burst or max(1, round(rate or 1))
-        self._job = job
-        self._bucket = TokenBucket(self.rate, self.burst) if self.rate is not None else None
-        self._events_left = job.max_events
-        self._chunks_left = None if job.max_cost is None else quotas.chunks_for(job.max_cost)
-
-    def admit(self, now_ns: int) -> int:
-        """Nanoseconds the next event must wait for the rate; 0, and its token is taken."""
-        return self._bucket.take(now_ns) if self._bucket is not None else 0
-
-    def afford(self, entry: Entry) -> str | None:
-        """None, and the entry is paid for; or, in words, the budget that cannot hold it."""
-        if self._events_left is not None:
-            if self._events_left < 1:
-                return f"--max-events {self._job.max_events:,}"
-            self._events_left -= 1
-        if self._chunks_left is not None:
-            chunks = quotas.chunks(entry.size)
-            if self._chunks_left < chunks:
-                return f"--max-cost {self._job.max_cost:g} USD"
-            self._chunks_left -= chunks
-        return None
+    @property
+    def summaries(self) -> str | None:
+        """`flow` or `batch` where an event stands for many datagrams."""
+        return "flow" if self.aggregate_s is not None else "batch" if self.group is not None else None
 
 
 @dataclass
@@ -237,12 +240,61 @@ class Corridor:
     """Datagrams still to come before `count` is reached (None: no count)."""
     finished: bool = False
     """No further source is to be read."""
+    reporter: Reporter | None = None
+    max_event_bytes: int = quotas.CHUNK_BYTES
+    """Largest event that may be made of many datagrams: a billed chunk, or less where the sink takes less."""
+    moment: int = 0
+    """The capture's time so far, by which what a replay sums up and its rates per source go."""
+
+    def __post_init__(self) -> None:
+        room = self.job.max_flows + MAX_REST + 1 if self.job.summaries == "flow" else 0
+        self.outbox = Outbox(
+            self.delivery,
+            self.limits,
+            self.report,
+            clock=self.clock,
+            wait_for_rate=self.wait_for_rate,
+            judged=self.judged,
+            room=room,
+        )
+
+    def judged(self, entry: Entry) -> Entry | None:
+        """The entry with the names of the rules it matches; None if only what matches is asked for, and none does."""
+        if self.rules is None:
+            return entry
+        matched = self.rules.match(entry.envelope())
+        if not matched and self.job.only_matching:
+            return None
+        return entry._replace(rules=tuple(rule.name for rule in matched))
+
+    def beat(self, reading: Report) -> None:
+        """What is due about ten times a second: whom the limits keep back, and a report."""
+        self.report.turned_away = self.limits.loudest()
+        self.report.turned_away_error = self.limits.turned_away.error
+        if self.reporter is not None:
+            entry = self.reporter.due(self.report, reading)
+            if entry is not None:
+                self.outbox.send_report(entry)
+
+    def end(self) -> None:
+        """The last report, once everything has been read and counted."""
+        self.beat(Report())
+        if self.reporter is not None:
+            self.outbox.send_report(self.reporter.make(self.report, Report()))
 
     def wait_until(self, due_ns: int) -> None:
         """Sleep to an absolute deadline, doing meanwhile what is due. A stop ends the wait."""
         while (left := due_ns - self.clock()) > 0 and not self.stop.is_set():
             self.delivery.tick()
             self.sleep(min(left / SECOND_NS, SLICE_S))
+
+    def wait_for_rate(self) -> bool:
+        """Wait until the overall rate admits one more event, and take its token; false when a stop came first."""
+        wait_ns = self.limits.wait(self.clock())
+        while wait_ns and not self.stop.is_set():
+            self.wait_until(self.clock() + wait_ns)
+            wait_ns = self.limits.wait(self.clock())
+        return not wait_ns
 
 
 def run(
@@ -263,23 +315,51 @@ def run(
     a live run refuses. `place` is where the corridor's checkpoint finds this source: what it has is not sent again.
     `on_tick` is called about ten times a second.
     """
-    delivery, report, limits = corridor.delivery, corridor.report, corridor.limits
-    clock, stop, ports = corridor.clock, corridor.stop, corridor.job.ports
+    gather = make_gather(corridor.job, shape, live=live, max_bytes=corridor.max_event_bytes)
     if pace is not None:
         pace.anchor()
-    beat = clock()
+    try:
+        _walk(source, corridor, extractor, shape, pace, live, gather, place, on_tick)
+    finally:
+        if gather is not None:
+            corridor.outbox.tell(gather.finish(), corridor.clock() if live else corridor.moment)
+            corridor.outbox.close()
+            corridor.finished |= corridor.outbox.spent is not None
+
+
+def _walk(
+    source: Iterable[Frame | None],
+    corridor: Corridor,
+    extractor: Extractor,
+    shape: Shape,
+    pace: Pace | None,
+    live: bool,
+    gather: Gather | None,
+    place: Place | None,
+    on_tick: Callable[[], None],
+) -> None:
+    delivery, report, limits, outbox = corridor.delivery, corridor.report, corridor.limits, corridor.outbox
+    clock, stop, ports, reporter = corridor.clock, corridor.stop, corridor.job.ports, corridor.reporter
     checkpoint = corridor.checkpoint
     ordinal = -1  # among what filter and ports select: limits and rules may change from run to run
+    choosy, rated = limits.choosy, limits.rate is not None
+    beat = heard = clock()
     for frame in source:
         now = clock()
         if frame is None or now >= beat:
             delivery.tick()
             on_tick()
             beat = now + BEAT_NS
+            if gather is not None:
+                # A replay goes by the capture's time; only a pipe that has fallen silent is not waited for.
+                silent = not live and frame is None and now - heard >= corridor.job.hold_ns
+                outbox.tell(gather.finish() if silent else gather.due(now) if live else [], now)
+                outbox.release()
         if stop.is_set() and not live:
             return
         if frame is None:
             continue
+        heard = now
         datagram = extractor.feed(frame)
         if not isinstance(datagram, Datagram):
             continue
@@ -294,35 +374,41 @@ def run(
             report.unselected["delivered before"] += 1
             continue
         entry = None
-        if corridor.rules is not None:
-            entry = shape.entry(datagram)
-            matched = corridor.rules.match(entry.envelope())
-            if not matched and corridor.job.only_matching:
-                report.unselected["no rule"] += 1
+        if gather is None and corridor.rules is not None:
+            entry = corridor.judged(shape.entry(datagram))
+            if entry is None:
+                report.unselected[NO_RULE] += 1
                 continue
-            entry = entry._replace(rules=tuple(rule.name for rule in matched))
-        if pace is not None:
-            corridor.wait_until(pace.deadline(datagram.time_ns, clock()))
-        wait_ns = limits.admit(clock())
-        while wait_ns and not live and not stop.is_set():
-            corridor.wait_until(clock() + wait_ns)
-            wait_ns = limits.admit(clock())
-        if wait_ns:
-            report.refused["rate limit" if live else "interrupted"] += 1
+        if choosy and (reason := limits.leave_out(datagram)) is not None:
+            report.unselected[reason] += 1
             continue
-        entry = entry or shape.entry(datagram)
-        spent = limits.afford(entry)
-        if spent is not None:
-            report.refused["budget"] += 1
-            report.failures.append(f"reached {spent}: stopped reading")
-            corridor.finished = True
-            return
-        if checkpoint is not None and place is not None:
-            checkpoint.under_way(entry, place, ordinal)
-        delivery.add(entry)
+        if reporter is not None:
+            reporter.hear(datagram)
+        if datagram.time_ns is not None:
+            corridor.moment = datagram.time_ns
+        if pace is not None:
+            if gather is not None:  # what is complete by then need not wait for it
+                outbox.tell(gather.due(corridor.moment), corridor.moment)
+            corridor.wait_until(pace.deadline(datagram.time_ns, clock()))
+        moment = clock() if live else corridor.moment
+        reason = limits.admit(datagram, moment)
+        if reason is not None:
+            report.refused[reason] += 1
+            continue
+        if gather is not None:
+            outbox.tell(gather.add(datagram, moment), moment)
+        elif live or not rated or corridor.wait_for_rate():
+            entry = entry or shape.entry(datagram)
+            if outbox.pays(entry):
+                if checkpoint is not None and place is not None:
+                    checkpoint.under_way(entry, place, ordinal)
+                delivery.add(entry)
+        else:
+            report.refused["interrupted"] += 1
+            continue
         if corridor.left is not None:
             corridor.left -= 1
-        if delivery.over or corridor.left == 0:
+        if delivery.over or corridor.left == 0 or outbox.spent is not None:
             corridor.finished = True
             return
 
@@ -377,11 +463,14 @@ def execute(
             settled=checkpoint.settled if checkpoint is not None else lambda entries: None,
             refused=checkpoint.forget if checkpoint is not None else lambda entries: None,
         )
-        limits = Limits(job, costs_money=sink.costs_money)
+        limits = make_limits(job, costs_money=sink.costs_money)
         ignore = names_in_dns(getattr(sink, "hosts", ()))
         corridor = Corridor(
             job, delivery, limits, report, watcher, stop, clock, sleep, ignore, checkpoint, rules, left=job.count
         )
+        corridor.max_event_bytes = min(quotas.CHUNK_BYTES, sink.limits.max_bytes)
+        if job.report_events_s is not None:
+            corridor.reporter = Reporter(job.shape, int(job.report_events_s * SECOND_NS), limits, clock=clock)
         try:
             if job.interfaces:
                 _sniff(corridor, chosen)
@@ -389,6 +478,7 @@ def execute(
                 _replay(corridor, captures, chosen)
         finally:
             report.interrupted = stop.is_set()
+            corridor.end()
             delivery.finish(give_up=_grace(stop, clock, job.grace_s))
             report.ended_by = delivery.down
             if checkpoint is not None and checkpoint.problem is not None:
@@ -422,6 +512,7 @@ def _replay_one(corridor: Corridor, path: str, chosen: Filter | None, pace: Pace
         watcher.note(str(damage))
 
     def on_tick() -> None:
+        corridor.beat(reading)
         watcher.tick(report, reading, capture.position, capture.size)
 
     place = None
@@ -513,6 +604,7 @@ def _sniff(corridor: Corridor, chosen: Filter | None) -> None:
         def on_tick() -> None:
             reading.kernel_drops = source.kernel_drops()
             reading.queue_drops = source.queue_drops
+            corridor.beat(reading)
             watcher.tick(report, reading, 0, None)
 
         try:
@@ -724,19 +816,32 @@ def event_bus(bus: Bus) -> EventBridgeSink:
     )
 
 
-def rate_in_force(job: Job) -> str:
-    """What a live run to a bus may send, what a day of that costs, and how to change it: one sentence."""
-    limits = Limits(job, costs_money=True)
-    if limits.rate is None:
-        return f"no rate limit: {quotas.PRICE_NOTE}; 10,000 events/s would cost {_a_day(10_000)}"
-    return (
-        f"at most {limits.rate:g} events/s (burst {limits.burst}), which is {_a_day(limits.rate)} at most; "
-        "--max-rate N changes it, --max-rate 0 lifts it"
+def make_limits(job: Job, *, costs_money: bool) -> Limits:
+    """The limits of a run. Live, the table of sources has a key that nobody can guess; a replay repeats itself."""
+    live = bool(job.interfaces)
+    key = os.urandom(16) if live else b""
+    return Limits(
+        job,
+        live=live,
+        costs_money=costs_money,
+        summaries=job.summaries,
+        window_s=job.aggregate_s or 0,
+        key=key,
     )
 
 
-def _a_day(rate: float) -> str:
-    return f"{quotas.cost_usd(rate * 86_400):,.2f} USD a day"
+def make_gather(job: Job, shape: Shape, *, live: bool, max_bytes: int) -> Gather | None:
+    """What sums datagrams up into events of up to `max_bytes`, if the job asks for it."""
+    if job.aggregate_s is not None:
+        return FlowTable(shape, job.hold_ns, max_flows=job.max_flows, aligned=not live)
+    if job.group is not None:
+        return Grouper(shape, job.group, job.hold_ns, max_bytes=max_bytes)
+    return None
+
+
+def rate_in_force(job: Job) -> str:
+    """What a live run to a bus may send, what a day of that costs, and how to change it: one sentence."""
+    return in_force(make_limits(job, costs_money=True))
 
 
 SMALLEST_RECORD = 16 + 20 + 8
@@ -749,13 +854,17 @@ def forecast(job: Job) -> str:
     known = [size for size in sizes if size is not None]
     endless = len(known) < len(sizes) or job.loop == 0
     events = None if endless else sum(known) // SMALLEST_RECORD * job.loop
-    for cap in (job.count, job.max_events, None if job.max_cost is None else quotas.chunks_for(job.max_cost)):
+    for cap in (
+        job.count,
+        job.max_events,
+        None if job.max_cost is None else quotas.chunks_for(job.max_cost, job.price),
+    ):
         if cap is not None:
             events = cap if events is None else min(events, cap)
     if events is None:
         return "no telling beforehand how many events this makes (a pipe, compressed, or endless): see --max-cost"
     requests = -(-events // quotas.ENTRIES_PER_REQUEST)
-    cost = quotas.cost_usd(events)
+    cost = quotas.cost_usd(events, job.price)
     if job.max_cost is not None:
         cost = min(cost, job.max_cost)
     return f"at most {events:,} events in {requests:,} full requests, {cost:,.2f} USD (judged by the size of the files)"

@@ -58,6 +58,9 @@ ROWS = 8
 
 INDENT = "    "
 
+TURNED_AWAY = 5
+"""How many of those whom a limit kept back are named in a summary."""
+
 
 def open_console(stream: TextIO, *, width: int | None = None) -> "Console":
     """A rich console for the stream: colours only on a terminal, and never with NO_COLOR."""
@@ -214,10 +217,19 @@ def _remarks(datagram: Datagram) -> Iterable[tuple[str, str]]:
 class Talk:
     """What is said on stderr while a run goes: notes at once, and on a terminal a progress line."""
 
-    def __init__(self, console: "Console", *, quiet: bool = False, progress: bool = False, costs_money: bool) -> None:
+    def __init__(
+        self,
+        console: "Console",
+        *,
+        quiet: bool = False,
+        progress: bool = False,
+        costs_money: bool,
+        price: float = quotas.USD_PER_MILLION_EVENTS,
+    ) -> None:
         self._console = console
         self._quiet = quiet
         self._costs_money = costs_money
+        self._price = price
         self._wanted = progress and console.is_terminal and not quiet
         self._progress: Progress | None = None
         self._task: TaskID | None = None
@@ -246,7 +258,12 @@ class Talk:
         rate = datagrams / max(time.monotonic() - self._started, 0.001)
         told = f"{datagrams:,} datagrams · {rate:,.0f}/s"
         if self._costs_money:
-            told += f" · {usd(quotas.cost_usd(report.chunks))}"
+            told += f" · {usd(quotas.cost_usd(report.chunks, self._price))}"
+        if report.refused:
+            told += f" · {report.refused.total():,} refused"
+        if report.turned_away:
+            (reason, source), count = report.turned_away.most_common(1)[0]
+            told += f" · most by {source}: {count:,} {reason}"
         drops = reading.kernel_drops + reading.queue_drops
         if drops:
             told += f" · {drops:,} dropped"
@@ -294,10 +311,17 @@ def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def show_summary(report: Report, console: "Console", *, delivered: str, costs_money: bool) -> None:
+def show_summary(
+    report: Report,
+    console: "Console",
+    *,
+    delivered: str,
+    costs_money: bool,
+    price: float = quotas.USD_PER_MILLION_EVENTS,
+) -> None:
     """The law of conservation in a few lines: what was read, what became of it, what it cost.
 
-    `delivered` is the word for what the sink did: delivered, printed.
+    `delivered` is the word for what the sink did: delivered, printed; `price` is in USD per million events.
     """
     from rich.text import Text
 
@@ -330,7 +354,14 @@ def show_summary(report: Report, console: "Console", *, delivered: str, costs_mo
     events += f" + {refused:,} refused"
     if unselected:
         events += f" + {unselected:,} not selected"
-    lines.append(("events", events, "red" if refused or dead else "yellow" if report.spooled else "green"))
+    style = "red" if refused or dead else "yellow" if report.spooled else "green"
+    alike = report.sent == report.events and not report.events_refused
+    lines.append(("events" if alike else "datagrams", events, style))
+    if not alike:
+        told = plural(report.events, "event")
+        if report.events_refused:
+            told += f", and {plural(report.events_refused, 'report event')} refused"
+        lines.append((delivered, told, ""))
     for reason, count in report.refused.most_common():
         words = report.messages.get(reason, "")
         lines.append(("refused", f"{count:,} {reason}" + (f": {words}" if words else ""), "red"))
@@ -344,6 +375,11 @@ def show_summary(report: Report, console: "Console", *, delivered: str, costs_mo
         lines.append(("retried", tries, ""))
     if report.unselected:
         lines.append(("left out", _counts(report.unselected), ""))
+    if report.turned_away:
+        about = f" (each up to {report.turned_away_error:,} too high)" if report.turned_away_error else ""
+        lines.append(("most by", _turned_away(report.turned_away) + about, ""))
+    elif report.turned_away_error:
+        lines.append(("most by", "many sources, of which none stands out", ""))
     drops = report.kernel_drops + report.queue_drops
     if drops:
         told = f"{plural(report.kernel_drops, 'packet')} by the kernel, {report.queue_drops:,} by us: too fast for us"
@@ -352,13 +388,21 @@ def show_summary(report: Report, console: "Console", *, delivered: str, costs_mo
         lines.append(("damaged", f"{plural(len(report.damages), 'place')} in the input", "red"))
     if costs_money:
         cost = f"{plural(report.requests, 'request')}, {plural(report.chunks, 'billed event')} of 64 KB"
-        lines.append(("cost", f"{cost}: about {usd(quotas.cost_usd(report.chunks))}", ""))
+        lines.append(("cost", f"{cost}: about {usd(quotas.cost_usd(report.chunks, price))}", ""))
     for label, words, style in lines:
         console.print(Text.assemble((f"{label:<10} ", "bold"), (words, style)), soft_wrap=True)
 
 
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in Counter(counts).most_common())
+
+
+def _turned_away(counts: Mapping[tuple[str, str], int]) -> str:
+    """Whom the limits kept back most, reason by reason."""
+    by_reason: dict[str, list[str]] = {}
+    for (reason, source), count in Counter(counts).most_common(TURNED_AWAY):
+        by_reason.setdefault(reason, []).append(f"{source} ({count:,})")
+    return "; ".join(f"{reason}: {', '.join(sources)}" for reason, sources in by_reason.items())
 
 
 def _reasons(skips: Mapping[tuple[Why, str], int]) -> str:

@@ -190,6 +190,26 @@ def test_every_entry_is_accounted_for(concurrency: int, fates: list[str]) -> Non
         assert len(sink.taken) == report.sent
 
 
+@pytest.mark.parametrize(
+    ("answer", "sent", "events", "refused"),
+    [(None, 7, 3, {}), ("final", 0, 0, {"final": 7}), ("down", 0, 0, {"AccessDenied": 7})],
+)
+def test_an_event_counts_as_the_datagrams_it_stands_for(
+    answer: str | None, sent: int, events: int, refused: dict[str, int]
+) -> None:
+    """Sent and refused are datagrams; events are counted apart, and one that stands for none is never a datagram."""
+    report = Report(frames=7, datagrams=7)
+    clock = FakeClock()
+    delivery = Delivery(Scripted(lambda entry, tries: answer), report, clock=clock, sleep=clock.sleep)
+    for number, stands_for in enumerate((6, 1, 0)):
+        delivery.add(entry(number)._replace(stands_for=stands_for))
+    delivery.finish()
+    assert (report.sent, report.events, report.refused) == (sent, events, refused)
+    assert report.events_refused == (0 if answer is None else 1)
+    assert report.lost == (answer is not None)
+    assert report.adds_up()
+
+
 class Rig:
     """A delivery with a spool, a scripted sink and a clock that only moves when someone sleeps."""
 

@@ -15,7 +15,18 @@ from pcapeda.events.shape import Shape
 from pcapeda.model import Entry, Frame, Report
 from pcapeda.net.extract import Extractor
 from pcapeda.pace import Pace
-from pcapeda.pipeline import SILENT, Bus, Corridor, Job, Limits, execute, forecast, names_in_dns, rate_in_force, run
+from pcapeda.pipeline import (
+    SILENT,
+    Bus,
+    Corridor,
+    Job,
+    execute,
+    forecast,
+    make_limits,
+    names_in_dns,
+    rate_in_force,
+    run,
+)
 from tests.clock import FakeClock
 from tests.command import FIXTURES
 from tests.datagrams import EXAMPLE
@@ -42,7 +53,7 @@ def walk(
     corridor = Corridor(
         job,
         delivery,
-        Limits(job, costs_money=sink.costs_money),
+        make_limits(job, costs_money=sink.costs_money),
         report,
         SILENT,
         stop or Event(),
@@ -55,8 +66,9 @@ def walk(
     extractor = Extractor(reading)
     run(frames, corridor, extractor=extractor, shape=Shape(), pace=pace, live=live)
     extractor.finish()
-    delivery.finish()
     report.merge(reading)
+    corridor.end()
+    delivery.finish()
     assert report.adds_up()
     return report, sink, clock
 
@@ -101,7 +113,7 @@ def test_a_replay_waits_for_its_rate() -> None:
 
 def test_a_live_run_refuses_what_exceeds_its_rate() -> None:
     """Live, nobody can wait: what is over the limit is refused by name, and the exit code says so."""
-    job = Job(interfaces=("eth0",), max_rate=10, burst=5)
+    job = Job(interfaces=("eth0",), max_rate=10, burst=5, max_rate_per_source=0)
     report, _, clock = walk(numbered(101), job=job, live=True)
     assert report.sent == 5
     assert report.refused == {"rate limit": 96}
@@ -110,8 +122,11 @@ def test_a_live_run_refuses_what_exceeds_its_rate() -> None:
 
 
 def test_a_live_run_to_a_bus_is_limited_by_default_and_a_dry_run_is_not() -> None:
-    """50 a second with a burst of 100 where it costs money; 0 lifts it; nothing for a sink that is free."""
+    """50 a second, 10 of one source, where it costs money; 0 lifts either; nothing for a sink that is free."""
     report, _, _ = walk(numbered(200), job=Job(interfaces=("eth0",)), live=True)
+    assert report.sent == 50
+    assert report.refused == {"rate limit per source": 150}
+    report, _, _ = walk(numbered(200), job=Job(interfaces=("eth0",), max_rate_per_source=0), live=True)
     assert report.sent == 100
     report, _, _ = walk(numbered(200), job=Job(interfaces=("eth0",), max_rate=0), live=True)
     assert report.sent == 200

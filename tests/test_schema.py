@@ -11,11 +11,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcapeda.errors import BadConfig
-from pcapeda.events.schema import schema
+from pcapeda.events.flows import FlowTable
+from pcapeda.events.groups import Grouper
+from pcapeda.events.reports import Span, report_entry
+from pcapeda.events.schema import IDENTITIES, schema
 from pcapeda.events.shape import IDENTITY, Shape
+from pcapeda.model import Entry
 from tests.datagrams import EXAMPLE, datagrams
 
 SHAPES = list(IDENTITY)
+KINDS = list(IDENTITIES)
+
+
+def example(kind: str) -> Entry:
+    """One event of each kind, with as many members as it can have."""
+    datagram = EXAMPLE._replace(via=("eth", "vlan:10", "ip4"), whole=False, interface="eth0")
+    shape = Shape(resources=("arn:x",))
+    if kind == "flow":
+        table = FlowTable(shape, 10**9, max_flows=1, aligned=True)
+        table.add(datagram, 0)
+        return table.finish()[0][0]
+    if kind == "batch":
+        return Grouper(shape, 1, 10**9).add(datagram, 0)[0][0]
+    if kind == "report":
+        span = Span(1.5, 9, 8, 7, 6, {"rate limit": 5}, {"denied": 4}, 3, 2, 1)
+        sources, turned_away = [("192.0.2.1", 4)], [(("rate limit", "2001:db8::/64"), 5)]
+        return report_entry(shape, 1, span, time_ns=10**18, cost_usd=0.5, sources=sources, turned_away=turned_away)
+    return Shape(kind, resources=("arn:x",)).entry(datagram)  # type: ignore[arg-type]
 
 
 def objects(node: Any, path: str = "$") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -27,7 +49,7 @@ def objects(node: Any, path: str = "$") -> Iterator[tuple[str, dict[str, Any]]]:
             yield from objects(inner, f"{path}.{name}")
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", KINDS)
 def test_a_schema_is_valid_by_its_own_dialect(name: str) -> None:
     """Draft 2020-12 says so, and it survives JSON."""
     told = schema(name)
@@ -36,7 +58,7 @@ def test_a_schema_is_valid_by_its_own_dialect(name: str) -> None:
     assert json.loads(json.dumps(told)) == told
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", KINDS)
 def test_every_member_is_described_and_no_other_is_allowed(name: str) -> None:
     """Objects with named members are closed; each leaf says what it is."""
     for path, node in objects(schema(name)):
@@ -75,11 +97,10 @@ def leaves(node: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | 
         yield path
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", KINDS)
 def test_a_schema_can_refuse(name: Any) -> None:
     """Each value of a real event, replaced by a list, makes it invalid; so does each missing top member."""
-    datagram = EXAMPLE._replace(via=("eth", "vlan:10", "ip4"), whole=False, interface="eth0")
-    event = Shape(name, resources=("arn:x",)).entry(datagram).envelope()
+    event = example(name).envelope()
     validator = jsonschema.Draft202012Validator(schema(name))
     assert validator.is_valid(event)
     for path in leaves(event):
@@ -96,5 +117,5 @@ def test_a_schema_can_refuse(name: Any) -> None:
 
 def test_an_unknown_shape_is_refused() -> None:
     """By the names there are."""
-    with pytest.raises(BadConfig, match="full, minimal, proxylity"):
+    with pytest.raises(BadConfig, match="full, minimal, proxylity, flow, batch, report"):
         schema("round")

@@ -136,7 +136,7 @@ def test_sigterm_delivers_the_last_batch_to_the_bus(veth: Veth) -> None:
 
 
 def test_the_default_limit_refuses_a_flood(veth: Veth) -> None:
-    """2,000 datagrams at once to a bus: about the burst gets through, the rest is refused by name, exit code 130."""
+    """2,000 datagrams of one source at once to a bus: about its burst gets through, the rest is refused by name."""
     with moto_server() as url, start("sniff", "-i", veth.name, "--endpoint-url", url, env=FAKE_AWS) as process:
         assert process.stderr is not None
         read_until(process.stderr.fileno(), b"listening on ")
@@ -147,7 +147,7 @@ def test_the_default_limit_refuses_a_flood(veth: Veth) -> None:
     assert match is not None, talk
     total, delivered, refused = (int(number.replace(",", "")) for number in match.groups())
     assert total == delivered + refused >= 2000
-    assert 100 <= delivered < 1000
+    assert 50 <= delivered < 500
     assert b"rate limit" in talk
 
 

@@ -95,7 +95,11 @@ SourceOption = Annotated[
 ]
 DetailTypeOption = Annotated[
     str | None,
-    typer.Option("--detail-type", help="The event's detail-type. [default: UdpPacket]", rich_help_panel=EVENT),
+    typer.Option(
+        "--detail-type",
+        help="The event's detail-type. [default: by its kind: UdpPacket, UdpFlow, …]",
+        rich_help_panel=EVENT,
+    ),
 ]
 ResourceOption = Annotated[
     list[str] | None,
@@ -104,6 +108,49 @@ ResourceOption = Annotated[
 ShapeOption = Annotated[
     ShapeName,
     typer.Option("--shape", help="What detail holds; `pcapeda schema` describes each shape.", rich_help_panel=EVENT),
+]
+AggregateOption = Annotated[
+    float | None,
+    typer.Option(
+        "--aggregate",
+        metavar="S",
+        help="Every S seconds one UdpFlow event per source, destination and port, instead of packets.",
+        rich_help_panel=EVENT,
+    ),
+]
+MaxFlowsOption = Annotated[
+    int,
+    typer.Option(
+        "--max-flows",
+        metavar="N",
+        min=1,
+        max=1_000_000,
+        help="How many flows --aggregate keeps apart; the rest is summed up.",
+        rich_help_panel=EVENT,
+    ),
+]
+GroupOption = Annotated[
+    int | None,
+    typer.Option(
+        "--group",
+        metavar="N",
+        min=1,
+        help="Up to N datagrams to one address and port in one UdpPacketBatch event.",
+        rich_help_panel=EVENT,
+    ),
+]
+GroupWaitOption = Annotated[
+    float,
+    typer.Option("--group-wait", metavar="S", min=0, help="How long --group waits for more.", rich_help_panel=EVENT),
+]
+ReportEventsOption = Annotated[
+    float | None,
+    typer.Option(
+        "--report-events",
+        metavar="S",
+        help="Every S seconds a UdpReport event: rates, refusals, drops, top sources.",
+        rich_help_panel=EVENT,
+    ),
 ]
 TextOption = Annotated[
     bool,
@@ -158,6 +205,40 @@ BurstOption = Annotated[
         "--burst", metavar="N", min=1, help="How many events --max-rate lets through at once.", rich_help_panel=SAFETY
     ),
 ]
+MaxRatePerSourceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-rate-per-source",
+        metavar="N",
+        min=0,
+        help="At most N events a second of one source address, IPv6 by /64 (0: no limit). Refuses and counts.",
+        rich_help_panel=SAFETY,
+    ),
+]
+AllowOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow", metavar="CIDR", help="Only datagrams from this network. Repeatable.", rich_help_panel=SAFETY
+    ),
+]
+DenyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--deny",
+        metavar="CIDR",
+        help="No datagrams from this network, even if allowed. Repeatable.",
+        rich_help_panel=SAFETY,
+    ),
+]
+SampleOption = Annotated[
+    str | None,
+    typer.Option(
+        "--sample",
+        metavar="1/N",
+        help="Keep one flow of N, both directions, the same ones in every run.",
+        rich_help_panel=SAFETY,
+    ),
+]
 MaxEventsOption = Annotated[
     int | None,
     typer.Option("--max-events", metavar="N", min=0, help="Stop before event N + 1.", rich_help_panel=SAFETY),
@@ -170,6 +251,12 @@ MaxCostOption = Annotated[
         min=0,
         help="Stop before the published price of what was sent exceeds this.",
         rich_help_panel=SAFETY,
+    ),
+]
+PriceOption = Annotated[
+    float,
+    typer.Option(
+        "--price", metavar="USD", min=0, help="What a million events cost in your Region.", rich_help_panel=SAFETY
     ),
 ]
 SpoolOption = Annotated[

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -57,7 +58,7 @@ def carry_out(job: "Job", sink: Sink, *, quiet: bool, first_words: tuple[str, ..
 
     stderr = open_console(sys.stderr)
     same_screen = not sink.costs_money and sys.stdout.isatty()
-    talk = Talk(stderr, quiet=quiet, progress=not same_screen, costs_money=sink.costs_money)
+    talk = Talk(stderr, quiet=quiet, progress=not same_screen, costs_money=sink.costs_money, price=job.price)
     with stopped_by_signals() as stop:
         try:
             for sentence in first_words:
@@ -72,7 +73,7 @@ def carry_out(job: "Job", sink: Sink, *, quiet: bool, first_words: tuple[str, ..
     nothing_read = report.bad_inputs > 0 and report.frames == 0
     if not quiet and not closed and not nothing_read:
         word = "delivered" if sink.costs_money else "printed"
-        show_summary(report, stderr, delivered=word, costs_money=sink.costs_money)
+        show_summary(report, stderr, delivered=word, costs_money=sink.costs_money, price=job.price)
     elif (report.refused or report.dead or report.spooled) and not closed:
         talk.note(f"not delivered: {undelivered(report)}")
     if report.spooled and job.spool is not None:
@@ -138,10 +139,20 @@ def make_job(given: Mapping[str, Any], **own: Any) -> "Job":
             time=given["time"].value,
         ),
         bus=Bus(given["bus"], given["region"], given["profile"], given["endpoint_url"], given["max_request_bytes"]),
+        aggregate_s=given["aggregate"],
+        max_flows=given["max_flows"],
+        group=given["group"],
+        group_wait_s=given["group_wait"],
+        report_events_s=given["report_events"],
         max_rate=given["max_rate"],
         burst=given["burst"],
+        max_rate_per_source=given["max_rate_per_source"],
+        allow=tuple(given["allow"] or ()),
+        deny=tuple(given["deny"] or ()),
+        sample=parse_sample(given["sample"]),
         max_events=given["max_events"],
         max_cost=given["max_cost"],
+        price=given["price"],
         spool=given["spool"],
         spool_max_mib=given["spool_max_mib"],
         when_full=given["when_full"] and given["when_full"].value,
@@ -150,6 +161,18 @@ def make_job(given: Mapping[str, Any], **own: Any) -> "Job":
     )
     job.check()
     return job
+
+
+def parse_sample(text: str | None) -> int | None:
+    """The N of `1/N`. Raises `BadConfig`."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"1/([1-9][0-9]{0,8})", text, re.ASCII)
+    if match is None:
+        from pcapeda.events.quotas import shown
+
+        raise BadConfig(f"--sample {shown(text)}: not a share of flows", hint="as in --sample 1/100")
+    return int(match[1])
 
 
 def parameters_of(given: list[str] | None) -> dict[str, str]:

@@ -1,15 +1,25 @@
 """`pcapeda schema`: what an event looks like, as JSON Schema."""
 
 import json
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from pcapeda.cli.options import ShapeName
+
+class EventKind(StrEnum):
+    """Every kind of event there is."""
+
+    FULL = "full"
+    MINIMAL = "minimal"
+    PROXYLITY = "proxylity"
+    FLOW = "flow"
+    BATCH = "batch"
+    REPORT = "report"
 
 
 def schema(
-    shape: Annotated[ShapeName, typer.Option("--shape", help="The shape to describe.")] = ShapeName.FULL,
+    shape: Annotated[EventKind, typer.Option("--shape", help="The kind of event to describe.")] = EventKind.FULL,
     suite: Annotated[bool, typer.Option("--suite", help="Describe suite files (*.pcapeda.yaml) instead.")] = False,
 ) -> None:
     """Print the JSON Schema of the events of a shape, or of suite files."""

@@ -48,6 +48,11 @@ def sniff(
     detail_type: options.DetailTypeOption = None,
     resource: options.ResourceOption = None,
     shape: options.ShapeOption = options.ShapeName.FULL,
+    aggregate: options.AggregateOption = None,
+    max_flows: options.MaxFlowsOption = 1000,
+    group: options.GroupOption = None,
+    group_wait: options.GroupWaitOption = 1.0,
+    report_events: options.ReportEventsOption = None,
     text: options.TextOption = False,
     json_payload: options.JsonPayloadOption = False,
     time: options.TimeOption = options.Time.CAPTURE,
@@ -58,8 +63,13 @@ def sniff(
     max_request_bytes: options.MaxRequestBytesOption = 1_000_000,
     max_rate: options.MaxRateOption = None,
     burst: options.BurstOption = None,
+    max_rate_per_source: options.MaxRatePerSourceOption = None,
+    allow: options.AllowOption = None,
+    deny: options.DenyOption = None,
+    sample: options.SampleOption = None,
     max_events: options.MaxEventsOption = None,
     max_cost: options.MaxCostOption = None,
+    price: options.PriceOption = 1.0,
     spool: options.SpoolOption = None,
     spool_max_mib: options.SpoolMaxMibOption = None,
     when_full: options.WhenFullOption = None,
@@ -71,7 +81,9 @@ def sniff(
 ) -> None:
     """Emit UDP datagrams as EventBridge events while they arrive on an interface.
 
-    To a bus, 50 events a second at most unless --max-rate says otherwise: a flood must not become a bill.
+    To a bus, 50 events a second at most and 10 of one source, unless --max-rate and --max-rate-per-source say
+    otherwise: a flood must not become a bill.
+
     Try it without an account:
 
         sudo pcapeda sniff -i eth0 --port 514 --dry-run

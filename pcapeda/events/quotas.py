@@ -25,8 +25,6 @@ CHUNK_BYTES = 65_536
 USD_PER_MILLION_EVENTS = 1.00
 """Custom events (pricing)."""
 
-PRICE_NOTE = "1.00 USD per million events of up to 64 KB"
-
 DETAIL_TYPE_CHARACTERS = 128
 """Longest DetailType (guide)."""
 
@@ -64,15 +62,15 @@ def chunks(size: int) -> int:
     return -(-size // CHUNK_BYTES) or 1
 
 
-def cost_usd(billed: float) -> float:
-    """The price of so many billed events, in USD."""
-    return billed * USD_PER_MILLION_EVENTS / 1_000_000
+def cost_usd(billed: float, price: float = USD_PER_MILLION_EVENTS) -> float:
+    """The cost of so many billed events in USD, at a price in USD per million."""
+    return billed * price / 1_000_000
 
 
-def chunks_for(usd: float) -> int:
-    """How many billed events an amount pays for; what is beyond any bill counts as a billion USD."""
+def chunks_for(usd: float, price: float = USD_PER_MILLION_EVENTS) -> int:
+    """How many billed events an amount pays for; what is beyond any bill counts as 10**15 events."""
     # A thousandth of an event on top: 0.000003 USD are three events, though the float lies a little below.
-    return int(min(usd, 1e9) * 1_000_000 / USD_PER_MILLION_EVENTS + 1e-3)
+    return int(min(usd * 1_000_000 / price, 1e15) + 1e-3)
 
 
 def requests_for(entries: int, size: int) -> int:

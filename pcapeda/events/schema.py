@@ -3,21 +3,36 @@
 from typing import Any, get_args
 
 from pcapeda.errors import BadConfig
+from pcapeda.events import flows, groups, reports
 from pcapeda.events.shape import IDENTITY, ShapeName
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 TIME_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{9}Z$"
 
 
+IDENTITIES = IDENTITY | {
+    "flow": ("udp.raw", flows.DETAIL_TYPE),
+    "batch": ("udp.raw", groups.DETAIL_TYPE),
+    "report": ("udp.raw", reports.DETAIL_TYPE),
+}
+"""Source and detail-type of all kinds of events: the shapes of a datagram, its summaries, and reports on a run."""
+
+ABOUT = dict.fromkeys(get_args(ShapeName), "One UDP datagram as an Amazon EventBridge event.") | {
+    "flow": "What one source sent to one destination and port in one window of --aggregate.",
+    "batch": "Up to N datagrams to one destination and port, by --group N.",
+    "report": "What a run did since the report before, by --report-events.",
+}
+
+
 def schema(name: str) -> dict[str, Any]:
-    """The JSON Schema of a whole event of this shape, as rules and targets see it. Raises `BadConfig`."""
-    if name not in get_args(ShapeName):
-        raise BadConfig(f"no shape {name!r}: there are {', '.join(get_args(ShapeName))}")
-    source, detail_type = IDENTITY[name]
+    """The JSON Schema of a whole event of this kind, as rules and targets see it. Raises `BadConfig`."""
+    if name not in IDENTITIES:
+        raise BadConfig(f"no shape {name!r}: there are {', '.join(IDENTITIES)}")
+    source, detail_type = IDENTITIES[name]
     return {
         "$schema": DIALECT,
         "title": f"pcapeda event, shape {name}",
-        "description": "One UDP datagram as an Amazon EventBridge event.",
+        "description": ABOUT[name],
         **_object(
             {
                 "version": {"const": "0", "description": "Version of the event structure."},
@@ -28,7 +43,8 @@ def schema(name: str) -> dict[str, Any]:
                 "time": {
                     "type": "string",
                     "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$",
-                    "description": "When the datagram was captured (or sent, with --time now), in whole seconds, UTC.",
+                    "description": "When the (first) datagram was captured, or with --time now the event was sent, "
+                    "in whole seconds, UTC.",
                 },
                 "region": {"type": "string", "description": "AWS Region of the bus."},
                 "resources": {
@@ -166,4 +182,122 @@ def _proxylity() -> dict[str, Any]:
     return _object({"Messages": {"type": "array", "items": message, "minItems": 1, "maxItems": 1}})
 
 
-_DETAILS = {"full": _full, "minimal": _minimal, "proxylity": _proxylity}
+def _count(description: str, least: int = 0) -> dict[str, Any]:
+    return {"type": "integer", "minimum": least, "description": description}
+
+
+def _number(description: str) -> dict[str, Any]:
+    return {"type": "number", "minimum": 0, "description": description}
+
+
+def _address(whose: str) -> dict[str, Any]:
+    return {"type": "string", "minLength": 2, "description": f"{whose} address, in the usual text form (RFC 5952)."}
+
+
+_IP_VERSION = {"enum": [4, 6], "description": "IP version that carried them."}
+_FILE = {"type": "string", "description": "Name of the capture file."}
+_INTERFACE = {"type": "string", "description": "Network interface."}
+
+
+def _flow() -> dict[str, Any]:
+    return _object(
+        {
+            "Destination": _endpoint("Destination"),
+            "Source": _object({"IpAddress": _address("Source")}),
+            "IpVersion": _IP_VERSION,
+            "Rest": {
+                "const": True,
+                "description": "Only where this sums up what the window had no room to keep apart.",
+            },
+            "WindowSeconds": _number("Length of the window."),
+            "Count": _count("Datagrams.", 1),
+            "Bytes": _count("Sum of their UDP length fields, headers included."),
+            "FirstAt": _moment("When the first was captured."),
+            "LastAt": _moment("When the last was captured."),
+            "Capture": _object(
+                {
+                    "Frame": _count("Ordinal of the first among the packets of the capture or of the run.", 1),
+                    "Interface": _INTERFACE,
+                    "File": _FILE,
+                },
+                optional=("Interface", "File"),
+                description="Where the first was seen.",
+            ),
+            "FirstLength": _count("UDP length field of the first."),
+            "FirstPayload": _base64(f"Payload of the first, up to {flows.SAMPLE_BYTES:,} bytes of it."),
+        },
+        optional=("Destination", "Source", "IpVersion", "Rest", "FirstAt", "LastAt"),
+    )
+
+
+def _batch() -> dict[str, Any]:
+    packet = _object(
+        {
+            "Source": _endpoint("Source"),
+            "CapturedAt": _moment("When it was captured."),
+            "Frame": _count("Ordinal among the packets of the capture or of the run.", 1),
+            "Length": _count("UDP length field in bytes, 8 bytes of header included (RFC 768)."),
+            "Truncated": {"const": True, "description": "Only when the capture cut the payload."},
+            "PacketId": _packet_id("Names the datagram, the same as in an event of its own."),
+            "Payload": _base64("Payload bytes as captured."),
+            "Text": {"type": "string", "description": "The payload where it is printable UTF-8 (with --text)."},
+            "Json": {"type": "object", "description": "The payload where it is a JSON object (with --json-payload)."},
+        },
+        optional=("CapturedAt", "Truncated", "Text", "Json"),
+    )
+    return _object(
+        {
+            "Destination": _endpoint("Destination"),
+            "IpVersion": _IP_VERSION,
+            "Capture": _object(
+                {"Interface": _INTERFACE, "File": _FILE},
+                optional=("Interface", "File"),
+                description="Where they were seen; absent when not known.",
+            ),
+            "Count": _count("Number of packets.", 1),
+            "Packets": {"type": "array", "items": packet, "minItems": 1},
+        },
+        optional=("Capture",),
+    )
+
+
+def _report() -> dict[str, Any]:
+    def reasons(description: str) -> dict[str, Any]:
+        item = _object({"Reason": _text("Why.", 256), "Count": _count("Datagrams.", 1)})
+        return {"type": "array", "items": item, "description": description}
+
+    def sources(description: str, **more: Any) -> dict[str, Any]:
+        one = {"Source": _address("Source address, or /64 network of an IPv6"), "Count": _count("Datagrams.", 1)}
+        return {"type": "array", "items": _object(more | one), "maxItems": reports.TOP, "description": description}
+
+    return _object(
+        {
+            "Number": _count("Ordinal of this report in its run.", 1),
+            "At": _moment("When it was made."),
+            "Seconds": _number("Time since the report before."),
+            "Frames": _count("Packets read since then."),
+            "Datagrams": _count("UDP datagrams read since then."),
+            "DatagramsPerSecond": _number("The same as a rate."),
+            "Delivered": _count("Datagrams delivered since then."),
+            "Events": _count("Events delivered since then."),
+            "EventsPerSecond": _number("The same as a rate."),
+            "Billed": _count("Billed events of 64 KB since then."),
+            "Refused": reasons("Datagrams refused since then, limits and failures."),
+            "LeftOut": reasons("Datagrams left out since then because that was asked for."),
+            "KernelDrops": _count("Packets dropped by the kernel since then."),
+            "QueueDrops": _count("Packets dropped since then because decoding lagged behind."),
+            "RunUsd": _number("Cost of the whole run so far in USD."),
+            "TopSources": sources("Who sent most in the whole run; counts may be a little high."),
+            "TurnedAway": sources("Whom limits kept back most in the whole run.", Reason=_text("Which limit.", 256)),
+        }
+    )
+
+
+_DETAILS = {
+    "full": _full,
+    "minimal": _minimal,
+    "proxylity": _proxylity,
+    "flow": _flow,
+    "batch": _batch,
+    "report": _report,
+}

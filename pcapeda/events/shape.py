@@ -85,6 +85,23 @@ class Shape:
         assert self.detail_type is not None
         fill(self, "_fixed_size", quotas.entry_size(self.source, self.detail_type, "", self.resources, timed=False))
 
+    def origin(self, datagram: Datagram) -> str:
+        """Where a datagram was seen, as JSON text that continues an object: `,"File":"a.pcap"` or its interface."""
+        return self._origin or _interface(datagram.interface)
+
+    def extras(self, payload: bytes) -> str:
+        """Text and Json of a payload as asked for, as JSON text that continues an object; often empty."""
+        added = ""
+        if self.text:
+            text = printable_text(payload)
+            if text is not None:
+                added = f',"Text":{_quote(text)}'
+        if self.json_payload and payload.lstrip()[:1] == b"{":
+            document = json_object(payload)
+            if document is not None:
+                added += f',"Json":{document}'
+        return added
+
     def entry(self, datagram: Datagram) -> Entry:
         """The event of a datagram, ready to be sent."""
         identity = packet_id(datagram, self.loop)
@@ -103,7 +120,7 @@ class Shape:
 
 def _full(shape: Shape, datagram: Datagram, identity: str) -> str:
     number = datagram.number
-    origin = shape._origin or _interface(datagram.interface)
+    origin = shape.origin(datagram)
     pieces = [
         f'{{"Destination":{{"IpAddress":"{datagram.destination}","Port":{datagram.destination_port}}},'
         f'"Source":{{"IpAddress":"{datagram.source}","Port":{datagram.source_port}}},'
@@ -120,14 +137,8 @@ def _full(shape: Shape, datagram: Datagram, identity: str) -> str:
         pieces.append(',"Truncated":true')
     payload = datagram.payload
     pieces.append(f',"PacketId":"{identity}","Payload":"{b2a_base64(payload, newline=False).decode("ascii")}"')
-    if shape.text:
-        text = printable_text(payload)
-        if text is not None:
-            pieces.append(f',"Text":{_quote(text)}')
-    if shape.json_payload and payload.lstrip()[:1] == b"{":
-        document = json_object(payload)
-        if document is not None:
-            pieces.append(f',"Json":{document}')
+    if shape.text or shape.json_payload:
+        pieces.append(shape.extras(payload))
     pieces.append("}")
     return "".join(pieces)
 

@@ -1,0 +1,76 @@
+"""A report on the run itself as a UdpReport event, on the same bus as what it reports on."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from pcapeda.events.flows import summary_entry
+from pcapeda.events.shape import Shape
+from pcapeda.model import Entry, iso_time
+
+DETAIL_TYPE = "UdpReport"
+
+TOP = 10
+"""How many sources a report names."""
+
+
+class Span(NamedTuple):
+    """What happened since the report before: counts, and how long it took."""
+
+    seconds: float
+    frames: int
+    datagrams: int
+    delivered: int
+    events: int
+    refused: Mapping[str, int]
+    left_out: Mapping[str, int]
+    kernel_drops: int
+    queue_drops: int
+    billed: int
+
+
+def report_entry(
+    shape: Shape,
+    number: int,
+    span: Span,
+    *,
+    time_ns: int,
+    cost_usd: float,
+    sources: Iterable[tuple[str, int]],
+    turned_away: Iterable[tuple[tuple[str, str], int]],
+) -> Entry:
+    """Report `number` (from 1) of a run, at `time_ns` by the wall clock.
+
+    Counts are since the report before; `cost_usd`, the busiest `sources` and the `turned_away` are of the whole run.
+    """
+    detail: dict[str, Any] = {
+        "Number": number,
+        "At": iso_time(time_ns),
+        "Seconds": round(span.seconds, 3),
+        "Frames": span.frames,
+        "Datagrams": span.datagrams,
+        "DatagramsPerSecond": _rate(span.datagrams, span.seconds),
+        "Delivered": span.delivered,
+        "Events": span.events,
+        "EventsPerSecond": _rate(span.events, span.seconds),
+        "Billed": span.billed,
+        "Refused": _counts(span.refused),
+        "LeftOut": _counts(span.left_out),
+        "KernelDrops": span.kernel_drops,
+        "QueueDrops": span.queue_drops,
+        "RunUsd": round(cost_usd, 6),
+        "TopSources": [{"Source": source, "Count": count} for source, count in sources][:TOP],
+        "TurnedAway": [{"Reason": reason, "Source": source, "Count": count} for (reason, source), count in turned_away][
+            :TOP
+        ],
+    }
+    text = json.dumps(detail, ensure_ascii=False, separators=(",", ":"))
+    return summary_entry(shape, DETAIL_TYPE, text, time_ns, 0)
+
+
+def _counts(counts: Mapping[str, int]) -> list[dict[str, Any]]:
+    return [{"Reason": reason, "Count": count} for reason, count in counts.items() if count]
+
+
+def _rate(count: int, seconds: float) -> float:
+    return round(count / seconds, 3) if seconds > 0 else 0.0

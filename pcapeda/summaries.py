@@ -1,0 +1,196 @@
+"""Between limits and delivery: events that stand for many datagrams, and reports on the run itself.
+
+An `Outbox` holds back the summaries of a live run until the rate admits them; a `Reporter` says every few seconds, on
+the same bus, what became of everything.
+"""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Protocol
+
+from pcapeda.delivery import Delivery
+from pcapeda.events import quotas
+from pcapeda.events.flows import Told
+from pcapeda.events.reports import TOP, Span, report_entry
+from pcapeda.events.shape import Shape
+from pcapeda.limits import Limits
+from pcapeda.model import Datagram, Entry, Report
+from pcapeda.sources import source_key
+from pcapeda.tally import Tally
+
+SECOND_NS = 1_000_000_000
+
+NO_RULE = "no rule"
+"""Why events are left out that match no rule, where only those that do are asked for."""
+
+
+class Gather(Protocol):
+    """What makes one event of many datagrams: a table of flows, a grouper."""
+
+    def add(self, datagram: Datagram, moment_ns: int) -> list[Told]:
+        """Take a datagram; gives what is complete before it or with it."""
+
+    def due(self, moment_ns: int) -> list[Told]:
+        """What is complete by this moment."""
+
+    def finish(self) -> list[Told]:
+        """Whatever is there, at once."""
+
+
+class Outbox:
+    """Sends entries within the budgets, and summaries within the rates too; counts what it cannot send.
+
+    `wait_for_rate` sleeps until the overall rate admits one more, and is false when the run was stopped instead. A
+    `judged` gives a summary with the rules it matches, or None where that leaves it out. A
+    live run does not sleep: up to `room` of its summaries are held back until the rate admits them, beyond that the
+    oldest are refused.
+    """
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        limits: Limits,
+        report: Report,
+        *,
+        clock: Callable[[], int],
+        wait_for_rate: Callable[[], bool],
+        judged: Callable[[Entry], Entry | None],
+        room: int = 0,
+    ) -> None:
+        self._delivery = delivery
+        self._limits = limits
+        self._report = report
+        self._clock = clock
+        self._wait_for_rate = wait_for_rate
+        self._judged = judged
+        self._room = room
+        self._held: deque[Told] = deque()
+        self.spent: str | None = None
+        """The budget that is used up, in words."""
+
+    def pays(self, entry: Entry) -> bool:
+        """Whether the budgets hold one more entry; once they do not, it and all after it are refused."""
+        if self.spent is None:
+            self.spent = self._limits.afford(entry)
+            if self.spent is not None:
+                self._report.failures.append(f"reached {self.spent}: stopped reading")
+        if self.spent is not None:
+            self._report.refused["budget"] += entry.stands_for
+        return self.spent is None
+
+    def send(self, entry: Entry) -> None:
+        """Send what the rates have admitted, if the budgets hold it."""
+        if self.pays(entry):
+            self._delivery.add(entry)
+
+    def send_report(self, entry: Entry) -> None:
+        """Send a report, which no rate limits; the budgets do, and end no run for it."""
+        if self.spent is None and self._limits.afford(entry) is None:
+            self._delivery.add(entry)
+        else:
+            self._report.events_refused += 1
+
+    def tell(self, summaries: list[Told], moment_ns: int) -> None:
+        """Send summaries, `moment_ns` being the moment by which the rate per source goes."""
+        for summary in summaries:
+            entry, source = self._judged(summary[0]), summary[1]
+            if entry is None:
+                self._report.unselected[NO_RULE] += summary[0].stands_for
+                continue
+            told = entry, source
+            reason = self._limits.admit_summary(source, moment_ns)
+            if reason is not None:
+                self._refuse(told, reason)
+            elif self._limits.live:
+                self._held.append(told)
+            elif self._wait_for_rate():
+                self.send(entry)
+            else:
+                self._refuse(told, "interrupted")
+        if self._held:
+            self.release()
+            while len(self._held) > self._room:
+                self._refuse(self._held.popleft(), "rate limit")
+
+    def release(self) -> None:
+        """Send of what is held back as much as the rate admits now. Never sleeps."""
+        while self._held and not self._limits.wait(self._clock()):
+            self.send(self._held.popleft()[0])
+
+    def close(self) -> None:
+        """Send what is held back, at the rate; once the run was stopped, only what the rate admits at once."""
+        self.release()
+        while self._held:
+            if self.spent is not None or self._wait_for_rate():
+                self.send(self._held.popleft()[0])
+            else:
+                self._refuse(self._held.popleft(), "interrupted")
+
+    def _refuse(self, told: Told, reason: str) -> None:
+        entry, source = told
+        self._report.refused[reason] += entry.stands_for
+        self._limits.note(reason, source or "several sources", entry.stands_for)
+
+
+class Reporter:
+    """Makes a report every `every_ns` by `clock`; `wall` gives nanoseconds since 1970."""
+
+    def __init__(
+        self,
+        shape: Shape,
+        every_ns: int,
+        limits: Limits,
+        *,
+        clock: Callable[[], int],
+        wall: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._shape = shape
+        self._every_ns = every_ns
+        self._limits = limits
+        self._clock = clock
+        self._wall = wall
+        self._since_ns = clock()
+        self._before = Report()
+        self._number = 0
+        self._heard: Tally[str] = Tally()
+
+    def hear(self, datagram: Datagram) -> None:
+        """Count a datagram for its source."""
+        self._heard.add(source_key(datagram.source))
+
+    def due(self, report: Report, reading: Report) -> Entry | None:
+        """A report if it is time: `report` of the run so far, `reading` of the source being read."""
+        if self._clock() - self._since_ns < self._every_ns:
+            return None
+        return self.make(report, reading)
+
+    def make(self, report: Report, reading: Report) -> Entry:
+        """A report on what happened since the one before, now."""
+        now_ns, seen = self._clock(), Report()
+        seen.merge(report)
+        seen.merge(reading)
+        before, self._before = self._before, seen
+        self._number += 1
+        span = Span(
+            seconds=(now_ns - self._since_ns) / SECOND_NS,
+            frames=seen.frames - before.frames,
+            datagrams=seen.datagrams + seen.reassembled - before.datagrams - before.reassembled,
+            delivered=seen.sent - before.sent,
+            events=seen.events - before.events,
+            refused=Counter(seen.refused) - before.refused,
+            left_out=Counter(seen.unselected) - before.unselected,
+            kernel_drops=seen.kernel_drops - before.kernel_drops,
+            queue_drops=seen.queue_drops - before.queue_drops,
+            billed=seen.chunks - before.chunks,
+        )
+        self._since_ns = now_ns
+        return report_entry(
+            self._shape,
+            self._number,
+            span,
+            time_ns=self._wall(),
+            cost_usd=quotas.cost_usd(seen.chunks, self._limits.bounds.price),
+            sources=self._heard.top(TOP),
+            turned_away=self._limits.loudest().most_common(),
+        )
