@@ -70,6 +70,7 @@ class Why(Enum):
     CUT = "headers cut by the snap length"
     MALFORMED = "malformed header"
     BAD_LENGTH = "UDP length contradicts IP"
+    LINK_FRAGMENT = "fragment of a layer below IP"
     UNKNOWN_LINK = "unsupported link type"
     UNKNOWN_LAYER = "unsupported layer"
     TOO_DEEP = "too many layers"

@@ -341,8 +341,8 @@ def _walk(
     delivery, report, limits, outbox = corridor.delivery, corridor.report, corridor.limits, corridor.outbox
     clock, stop, ports, reporter = corridor.clock, corridor.stop, corridor.job.ports, corridor.reporter
     checkpoint = corridor.checkpoint
+    ordinal = -1  # among what filter and ports select: limits and rules may change from run to run
     choosy, rated = limits.choosy, limits.rate is not None
-    ordinal = -1  # among the datagrams selected, so that those of one batch stand in a row
     beat = heard = clock()
     for frame in source:
         now = clock()
@@ -369,16 +369,16 @@ def _walk(
         if live and corridor.ignore(datagram):
             report.unselected["own traffic"] += 1
             continue
+        ordinal += 1
+        if checkpoint is not None and place is not None and checkpoint.has(place, ordinal):
+            report.unselected["delivered before"] += 1
+            continue
         entry = None
         if gather is None and corridor.rules is not None:
             entry = corridor.judged(shape.entry(datagram))
             if entry is None:
                 report.unselected[NO_RULE] += 1
                 continue
-        ordinal += 1
-        if checkpoint is not None and place is not None and checkpoint.has(place, ordinal):
-            report.unselected["delivered before"] += 1
-            continue
         if choosy and (reason := limits.leave_out(datagram)) is not None:
             report.unselected[reason] += 1
             continue
@@ -647,8 +647,8 @@ def _tee(frames: Iterable[Frame | None], writer: "CaptureWriter", clock: Callabl
 def _asked_of(job: Job) -> str:
     """What else than its content decides what is sent of a capture, and where to."""
     bus = replace(job.bus, max_request_bytes=0)
-    rules = (job.rules, job.parameters) if job.only_matching else ()
-    return repr((job.filter, sorted(job.ports), job.decapsulate, job.shape, bus, rules))
+    reassembly = (job.fragment_age_s, job.fragment_mib)
+    return repr((job.filter, sorted(job.ports), job.decapsulate, reassembly, job.shape, bus))
 
 
 def _open_spool(job: Job, watcher: Watcher, report: Report) -> Spool:
@@ -719,6 +719,7 @@ def resend(
         raise BadConfig(f"{folder}: {what}")
     with ExitStack() as stack:
         spool = stack.enter_context(Spool(place, letters=dead))
+        watcher.say(f"to {bus.words()}")
         _tell_of(spool, watcher, report)
         if sink is None:
             sink = event_bus(bus)

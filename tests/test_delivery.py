@@ -499,3 +499,24 @@ def test_every_entry_is_accounted_for_with_a_spool(
         assert len(set(one.sink.taken)) == len(one.sink.taken) == report.sent
         assert not set(one.kept()) & set(one.sink.taken)
     one.close()
+
+
+@settings(max_examples=25, deadline=None)
+@given(jumps=st.lists(st.integers(0, 7200), max_size=30), fates=st.lists(st.sampled_from(["ok", "again"]), max_size=60))
+def test_a_clock_that_jumps_loses_nothing(
+    tmp_path_factory: pytest.TempPathFactory, jumps: list[int], fates: list[str]
+) -> None:
+    """A machine that sleeps for hours between any two moments: every entry is sent or kept, and the run ends."""
+    one = Rig(
+        tmp_path_factory.mktemp("spool"),
+        lambda entry, tries: None if tries or fates[int(entry.id)] == "ok" else "again",
+    )
+    for number in range(len(fates)):
+        one.add([number])
+        if jumps:
+            one.clock.now_ns += jumps.pop() * 10**9
+        one.delivery.tick()
+    report = one.finish()
+    assert report.sent + report.spooled == len(fates)
+    assert report.refused == {}
+    one.close()

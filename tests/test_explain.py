@@ -1,6 +1,7 @@
 """Why a pattern matched, or what was missing, and by how little."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -152,3 +153,16 @@ def test_long_values_and_many_values_are_cut() -> None:
     assert miss.more == 95
     assert len(miss.had[0]) == 80
     assert " and 95 more" in str(miss)
+
+
+def test_large_events_are_explained_in_bounded_time() -> None:
+    """Thousands of elements that nearly fit do not make the explanation quadratic."""
+    pattern = Pattern.compile({"a": {"p": [1], "q": [1]}, "b": ["x" * 200, {"prefix": "y" * 200}]})
+    event = {"a": [{"p": 1}, {"q": 1}] * 3000, "b": [f"{index:0200}" for index in range(3000)]}
+    start = time.process_time()
+    assert not pattern.explain(event).matched
+    event["b"] = "x" * 200
+    assert pattern.explain(event).note.startswith("no single element of a holds a.p and a.q")
+    event["a"].append({"p": 1, "q": 1})  # type: ignore[attr-defined]
+    assert pattern.explain(event).matched
+    assert time.process_time() - start < 20

@@ -22,6 +22,7 @@ from pcapeda.model import Datagram, Frame, Report
 from pcapeda.net import live
 from pcapeda.net.extract import Extractor
 from pcapeda.net.live import LiveSource, interfaces
+from pcapeda.net.ring import MIB
 from tests import netns
 from tests.command import ROOT
 from tests.frames import ethernet, udp4
@@ -208,7 +209,7 @@ class TestFrames:
                     sender.sendto(payload, ("127.0.0.1", port))
 
         for name in ("lo", "any"):
-            for size in (live.BUFFER_BYTES, 1):
+            for size in (live.BUFFER_BYTES, MIB):
                 found = capture(name, send, 3, filter=f"udp dst port {port}", buffer_bytes=size)
                 assert [one.payload for one in datagrams(found)] == [b"one", bytes(65_507), b"two"]
                 assert {frame.interface for frame in found} == {"lo"}
@@ -531,7 +532,8 @@ def _open_as(name: str, *privileges: str) -> str:
         pytest.skip(f"this Python cannot run there: {tried.stderr.decode().strip()[-200:]}")
     code = (
         "import sys\n"
-        "from pcapeda.net.live import LiveSource, PcapedaError\n"
+        "from pcapeda.errors import PcapedaError\n"
+        "from pcapeda.net.live import LiveSource\n"
         "try:\n"
         "    with LiveSource([sys.argv[1]], filter='udp') as source: print('opened', source.granted_buffer)\n"
         "except PcapedaError as error:\n"

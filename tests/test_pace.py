@@ -228,7 +228,7 @@ def test_the_flow_starts_wide_halves_once_for_one_piece_of_news_and_recovers() -
         now += SECOND_NS // 100
         flow.delivered(10, now)
     assert (flow.window, flow.rate) == (8, None)
-    for _ in range(4):
+    for _ in range(20):
         flow.throttled(10, 0, now)
         now += SECOND_NS // 4
     assert flow.window <= 2

@@ -8,6 +8,7 @@ from pcapeda.errors import BadConfig
 from pcapeda.pipeline import Bus, Job, execute, resend, spool_target
 from pcapeda.sinks.memory import MemorySink
 from pcapeda.sinks.spool import Spool
+from tests.clock import FakeClock
 from tests.command import FAKE_AWS, FIXTURES, pcapeda
 from tests.put_events_server import PutEventsServer, Reply, put_events_server
 from tests.test_cli import complaint
@@ -24,7 +25,7 @@ MIXED = FIXTURES / "mixed.pcap"
         (["replay", MIXED, "--when-full", "block"], "--spool DIR"),
         (["replay", MIXED, "--spool", "s", "--when-full", "panic"], "panic"),
         (["replay", MIXED, "--spool", "s", "--spool-max-mib", "1"], "8"),
-        (["replay", MIXED, "--spool", "/proc/none"], "/proc/none"),
+        (["replay", MIXED, "-q", "--spool", "/proc/none"], "/proc/none"),
         (["replay", "-", "--checkpoint", "c"], "standard input"),
         (["resend", "no/such/spool"], "no such spool"),
         (["resend", FIXTURES, "--dead"], "no dead letters"),
@@ -43,7 +44,8 @@ def test_a_spool_knows_its_bus(tmp_path: Path) -> None:
     """Events for one bus are not mixed with those for another, and resend goes where they were meant to go."""
     refusing = MemorySink(lambda entry: "InternalFailure")
     job = Job(captures=(str(MIXED),), bus=Bus("edge", "eu-west-1"), spool=str(tmp_path / "s"))
-    report = execute(job, sink=refusing, sleep=lambda seconds: None)
+    clock = FakeClock()
+    report = execute(job, sink=refusing, clock=clock, sleep=clock.sleep)
     assert report.spooled == report.datagrams + report.reassembled > 0
     assert spool_target(str(tmp_path / "s")) == Bus("edge", "eu-west-1")
     other = Job(captures=(str(MIXED),), bus=Bus("core"), spool=str(tmp_path / "s"))

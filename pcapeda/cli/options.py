@@ -91,13 +91,13 @@ FragmentMibOption = Annotated[
 ]
 SourceOption = Annotated[
     str | None,
-    typer.Option("--source", help="The event's source. [default: udp.raw]", rich_help_panel=EVENT),
+    typer.Option("--source", help="The event's source. (default: udp.raw)", rich_help_panel=EVENT),
 ]
 DetailTypeOption = Annotated[
     str | None,
     typer.Option(
         "--detail-type",
-        help="The event's detail-type. [default: by its kind: UdpPacket, UdpFlow, …]",
+        help="The event's detail-type. (default: by its kind: UdpPacket, UdpFlow, …)",
         rich_help_panel=EVENT,
     ),
 ]
@@ -167,7 +167,7 @@ TimeOption = Annotated[
 BusOption = Annotated[
     str | None,
     typer.Option(
-        "--bus", metavar="NAME|ARN", help="The event bus. [default: the account's default bus]", rich_help_panel=AWS
+        "--bus", metavar="NAME|ARN", help="The event bus. (default: the account's default bus)", rich_help_panel=AWS
     ),
 ]
 RegionOption = Annotated[str | None, typer.Option("--region", help="The AWS Region.", rich_help_panel=AWS)]
@@ -274,7 +274,7 @@ SpoolMaxMibOption = Annotated[
         "--spool-max-mib",
         metavar="N",
         min=8,
-        help="Most MiB of events in the spool. [default: 1024]",
+        help="Most MiB of events in the spool. (default: 1024)",
         rich_help_panel=SAFETY,
     ),
 ]
@@ -282,7 +282,7 @@ WhenFullOption = Annotated[
     WhenFull | None,
     typer.Option(
         "--when-full",
-        help="What gives way when the spool is full: the reading, or events. [default: block]",
+        help="What gives way when the spool is full: the reading, or events. (default: block)",
         rich_help_panel=SAFETY,
     ),
 ]
@@ -326,7 +326,7 @@ OutputOption = Annotated[
     typer.Option(
         "-o",
         "--output",
-        help="How a dry run prints. [default: pretty on a terminal, else jsonl]",
+        help="How a dry run prints. (default: pretty on a terminal, else jsonl)",
         rich_help_panel=OUTPUT,
         show_choices=True,
     ),

@@ -42,7 +42,6 @@ def resend(
     talk = Talk(stderr, quiet=quiet, progress=True, costs_money=True)
     with stopped_by_signals() as stop:
         try:
-            talk.say(f"to {target.words()}")
             report = deliver(folder, target, dead=dead, grace_s=grace, watcher=talk, stop=stop, on_step=talk.drained)
         finally:
             talk.close()

@@ -9,7 +9,7 @@ and the place is remembered so that it can be told.
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,8 +28,9 @@ MAX_BYTES = 16 * 2**20
 """The largest JSON file that is read."""
 MAX_YAML_BYTES = 2 * 2**20
 """The largest YAML file that is read; CloudFormation takes 1 MB of template."""
-MAX_NODES = 500_000
-"""Values in one file, aliases counted each time they are used: contains files that multiply by alias."""
+MAX_NODES = 100_000
+"""Values in one YAML file, aliases counted each time they are used: contains files that multiply by alias."""
+_MAX_DEPTH = 200
 _PLACED = 512 * 1024  # larger JSON is read by the library's scanner, without lines
 
 _TEXT = "tag:yaml.org,2002:str"
@@ -143,6 +144,7 @@ def _yaml(text: str, name: str) -> Document:
         yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  (the library's own shape)
 
     try:
+        _refuse_deep(yaml.parse(text, Loader=Loader))
         documents = [node for node in yaml.compose_all(text, Loader=Loader) if node is not None]
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -153,6 +155,17 @@ def _yaml(text: str, name: str) -> Document:
     reader = _Yaml()
     root = reader.node(documents[0], 0)
     return Document(name, root, None, reader.odd)
+
+
+def _refuse_deep(events: Iterable[Any]) -> None:
+    """Refuse what is nested too deep before it is composed: the library's composer calls itself for every level, in C,
+    and a stack that overflows there ends the process."""
+    depth = 0
+    for event in events:
+        kind = type(event).__name__
+        depth += kind.endswith("StartEvent") - kind.endswith("EndEvent")
+        if depth > _MAX_DEPTH:
+            raise Malformed(f"nested deeper than {_MAX_DEPTH} levels in line {event.start_mark.line + 1}")
 
 
 class _Yaml:
@@ -168,8 +181,8 @@ class _Yaml:
         line = given.start_mark.line + 1
         if self._left < 0:
             raise Malformed(f"more than {MAX_NODES:,} values, counting aliases (line {line})")
-        if depth > 200:
-            raise Malformed(f"nested deeper than 200 levels in line {line}")
+        if depth > _MAX_DEPTH:  # aliases can nest what is flat in the file
+            raise Malformed(f"nested deeper than {_MAX_DEPTH} levels in line {line}")
         if id(given) in self._open:
             raise Malformed(f"an alias contains itself in line {line}")
         self._open.add(id(given))

@@ -5,6 +5,7 @@ one whose misses are smallest. Fields that each hold somewhere in an array, but 
 explained by the element that came nearest.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from difflib import SequenceMatcher, get_close_matches
@@ -20,6 +21,8 @@ MOST_VALUES = 5
 LONGEST = 80
 """Characters of a value that are told."""
 _MOST_NAMES = 2000
+_MOST_COMPARED = 20
+_MOST_TRIES = 200
 
 There = Mapping[str, Sequence[tuple[Leaf, Trail]]]
 
@@ -93,11 +96,17 @@ def explain(
 ) -> Explanation:
     """The explanation of one event. `there` holds the leaves at each path, `arrays` the path of each numbered array."""
     best: tuple[tuple[bool, int, float], Alternative, list[Part]] | None = None
+    known: dict[tuple[str, int], Part] = {}  # alternatives share most of their fields
     for one in alternatives:
         if consistent([(each.tests, there[each.path]) for each in one.fields]):
             parts = [_held(each, leaves) for each, leaves in _witness(one, there)]
             return Explanation(True, tuple(parts), one.branches, len(alternatives))
-        parts = [_part(each, there[each.path], event) for each in one.fields]
+        parts = []
+        for each in one.fields:
+            key = each.path, id(each.tests)
+            if key not in known:
+                known[key] = _part(each, there[each.path], event)
+            parts.append(known[key])
         failed = [part for part in parts if not part.holds]
         rank = (bool(failed), len(failed), sum(part.distance for part in failed))
         if best is None or rank < best[0]:
@@ -112,14 +121,17 @@ def explain(
 def _witness(one: Alternative, there: There) -> Iterator[tuple[Field, Sequence[tuple[Leaf, Trail]]]]:
     """For a matching alternative: each field with one leaf such that all of them agree."""
     fixed = {each.path: there[each.path] for each in one.fields}
+    tries = _MOST_TRIES
     for each in one.fields:
         leaves = there[each.path]
         if any(trail for _, trail in leaves) and not any(test.kind == "absent" for test in each.tests):
             for candidate in leaves:
-                if any(test.accepts(candidate[0]) for test in each.tests):
+                if tries and any(test.accepts(candidate[0]) for test in each.tests):
+                    tries -= 1
                     fixed[each.path] = [candidate]
                     if consistent([(other.tests, fixed[other.path]) for other in one.fields]):
                         break
+                    fixed[each.path] = leaves
         yield each, fixed[each.path]
 
 
@@ -139,7 +151,7 @@ def _part(each: Field, leaves: Sequence[tuple[Leaf, Trail]], event: Mapping[str,
     if not leaves:
         return _absent(each, event)
     values = list(dict.fromkeys(value for value, _ in leaves))
-    distance, note = min(_miss(value, test) for value in values[:100] for test in each.tests)
+    distance, note = min(_miss(value, test) for value in values[:_MOST_COMPARED] for test in each.tests)
     had = tuple(_short(value) for value in values[:MOST_VALUES])
     return Part(each.path, each.wanted, False, had, len(values) - len(had), note=note, distance=distance)
 
@@ -283,8 +295,9 @@ def _apart(one: Alternative, there: There, arrays: Sequence[str]) -> tuple[str, 
         for trail in trails:
             for array, element in trail:
                 holding.setdefault(array, {}).setdefault(element, set()).add(each.path)
-        for array in {array for trail in trails for array, _ in trail}:
-            if all(array in dict(trail) for trail in trails):
+        occurrences = Counter(array for trail in trails for array, _ in trail)  # at most once in a trail
+        for array, count in occurrences.items():
+            if count == len(trails):
                 confined.setdefault(array, set()).add(each.path)
     for array, elements in sorted(holding.items()):
         must = confined.get(array, set())

@@ -10,6 +10,7 @@ What is not known offline is named in `problems`, never guessed; a rule that it 
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -210,7 +211,7 @@ def _give(document: Document, path: Path, collector: Collector) -> None:
     beside = [
         rule for rule in collector.rules if Path(rule.origin.rpartition(":")[0] or rule.origin).parent == path.parent
     ]
-    named = [rule for rule in beside if rule.name in path.stem]
+    named = [rule for rule in beside if re.search(rf"(?<![^\W_]){re.escape(rule.name)}(?![^\W_])", path.stem)]
     owner = max(named, key=lambda rule: len(rule.name), default=beside[0] if len(beside) == 1 else None)
     if owner is None:
         collector.problem("warning", str(path), "", "which rule has these targets? name the file after the rule")

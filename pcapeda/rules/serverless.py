@@ -16,6 +16,7 @@ from pcapeda.rules.rule import Target
 
 _INNERMOST = re.compile(r"\$\{([^${}]*)\}")
 _MAX_STEPS = 1000
+_MAX_DEPTH = 60
 _MAX_LENGTH = 100_000
 
 
@@ -126,7 +127,7 @@ class _Variables:
         self._collector = collector
         self._given = parameters
         self._aws = {"region": region, "accountId": account}
-        self._steps = 0
+        self._steps = self._depth = 0
 
     def stage(self) -> str:
         """The stage that names are made with: as given, as the provider says, or `dev`."""
@@ -140,6 +141,15 @@ class _Variables:
         """A value with its variables replaced. Raises `Unresolved`."""
         if not any(one.kind == "string" and "${" in one.value for one in walk(node)):
             return node
+        self._depth += 1
+        try:
+            if self._depth > _MAX_DEPTH:
+                raise Unresolved("a variable is defined by itself, or too deep", node)
+            return self._replaced(node)
+        finally:
+            self._depth -= 1
+
+    def _replaced(self, node: Node) -> Node:
         if node.kind == "object":
             if len(node.value) == 1 and node.value[0][0] == "Fn::Sub":
                 return node  # CloudFormation's own ${…}
@@ -153,7 +163,7 @@ class _Variables:
         while (found := _INNERMOST.search(written)) is not None:
             self._steps += 1
             if self._steps > _MAX_STEPS or len(written) > _MAX_LENGTH:
-                raise Unresolved("too many variables, or a variable defined by itself", node)
+                raise Unresolved("too many variables", node)
             value = self._value(found.group(1), node)
             if found.group() == written:
                 return value
