@@ -220,6 +220,8 @@ def test_the_same_file_gives_the_same_bytes(options: tuple[str, ...]) -> None:
         ({"aggregate_s": 60, "max_flows": 0}, "--max-flows"),
         ({"group": 10, "shape": Shape("minimal")}, "--shape minimal"),
         ({"aggregate_s": 10, "shape": Shape(text=True)}, "--text"),
+        ({"group": 10, "spool": "d"}, "--spool"),
+        ({"report_events_s": 10, "checkpoint": "f"}, "--checkpoint"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused(asked: dict, words: str) -> None:
