@@ -25,7 +25,6 @@ Found = tuple[int, Leaf, Trail]
 """A leaf: the number of its path, its value, its trail."""
 
 _MANY_DOTS = 32
-_MISSING = object()
 MAX_CHOICES = 1_000_000
 """Combinations of array elements looked at per rule and event, before the event is refused as hostile."""
 
@@ -33,13 +32,18 @@ MAX_CHOICES = 1_000_000
 class Step:
     """A place that some path of the patterns goes through; `number` is that of the path that ends here, or -1."""
 
-    __slots__ = ("children", "deep", "number", "prefix")
+    __slots__ = ("children", "names", "number", "prefix")
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         self.number = -1
-        self.children: list[tuple[str, Step]] = []
-        self.deep = False
+        self.children: dict[str, Step] = {}
+        """Where each key leads on."""
+        self.names: dict[str, Step] | None = None
+        """All places by their paths, instead: see `Finder._add`."""
+
+    def named(self, key: str) -> "Step | None":
+        return self.names.get(f"{self.prefix}{key}.") if self.names is not None else None
 
 
 class Finder:
@@ -53,7 +57,7 @@ class Finder:
         for index, path in enumerate(self.paths):
             self._add(path + ".", index, edges)
         for start, key in sorted(edges):
-            self._steps[start].children.append((key, self._steps[f"{start}{key}."]))
+            self._steps[start].children[key] = self._steps[f"{start}{key}."]
 
     def _add(self, path: str, index: int, edges: set[tuple[str, str]]) -> None:
         # A key of the event may hold any number of the path's dots, so each pair of dots is an edge.
@@ -69,7 +73,7 @@ class Finder:
             )
         else:  # their number grows with the square: look such places up by name instead
             for stop in stops:
-                self._steps[path[:stop]].deep = True
+                self._steps[path[:stop]].names = self._steps
 
     def find(self, event: Mapping[str, Any] | Pairs, arrays: list[str] | None = None) -> list[Found]:
         """All leaves of `event` at the paths. `arrays` is filled with the path of each array, by its number."""
@@ -78,33 +82,23 @@ class Finder:
         todo: list[tuple[Step, Any, Trail]] = [(self._root, event, ())]
         while todo:
             step, members, trail = todo.pop()
-            if members.__class__ is dict and not step.deep:
-                for key, child in step.children:
-                    value = members.get(key, _MISSING)
-                    kind = value.__class__
-                    if kind is str:
-                        if child.number >= 0:
-                            found.append((child.number, value if value.isascii() else text_of(value), trail))
-                    elif kind is dict:
-                        todo.append((child, value, trail))
-                    elif kind is int:
-                        if child.number >= 0:
-                            found.append((child.number, leaf(value), trail))
-                    elif value is not _MISSING:
-                        self._other(child, value, trail, arrays, found, todo)
-            else:
-                for child, value in self._members(step, members):
+            follow = step.children.get if step.names is None else step.named
+            for key, value in members if members.__class__ is Pairs else members.items():
+                child = follow(key)
+                if child is None:
+                    continue
+                kind = value.__class__
+                if kind is str:
+                    if child.number >= 0:
+                        found.append((child.number, value if value.isascii() else text_of(value), trail))
+                elif kind is Pairs or kind is dict:
+                    todo.append((child, value, trail))
+                elif kind is int:
+                    if child.number >= 0:
+                        found.append((child.number, leaf(value), trail))
+                else:
                     self._other(child, value, trail, arrays, found, todo)
         return found
-
-    def _members(self, step: Step, members: Any) -> Iterable[tuple[Step, Any]]:
-        """The members of any kind of object that some path goes on with."""
-        pairs = members if isinstance(members, Pairs) else members.items()
-        if step.deep:
-            steps = self._steps
-            return [(steps[name], value) for key, value in pairs if (name := f"{step.prefix}{key}.") in steps]
-        children = dict(step.children)
-        return [(children[key], value) for key, value in pairs if key in children]
 
     def _other(
         self,

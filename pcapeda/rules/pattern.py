@@ -26,7 +26,7 @@ from pcapeda.rules.explain import Explanation, explain
 from pcapeda.rules.expressions import alternative
 from pcapeda.rules.fields import Alternative, Field
 from pcapeda.rules.leaves import Finder, Trail, consistent
-from pcapeda.rules.reader import Malformed, Node, Pairs, decoded, json_of, node_of, one_line, parse, place, read_event
+from pcapeda.rules.reader import Malformed, Node, Pairs, decoded, json_of, node_of, one_line, parse, place, read_pairs
 from pcapeda.rules.values import Leaf, Test
 
 MAX_TEXT = 4096
@@ -138,7 +138,7 @@ def opened(event: Event) -> Mapping[str, Any] | Pairs:
     if event.__class__ is dict or isinstance(event, Mapping | Pairs):
         return event
     if isinstance(event, str | bytes | bytearray):
-        return read_event(event)
+        return read_pairs(event)
     raise BadEvent("event is not valid: it must be a JSON object")
 
 

@@ -142,6 +142,7 @@ class _Index:
             else:
                 self._add(test, bits)
         self._bounds, self._between = self._ranges(ranges)
+        self._steps = self._string_steps()
 
     def _add(self, test: Test, bits: int) -> None:
         kind, operand = test.kind, test.operand
@@ -198,14 +199,16 @@ class _Index:
         """The bits of the alternatives that a leaf satisfies here; remembered."""
         bits = self._always | self._exact.get(value, 0) | (self._others & ~self._excluded.get(value, 0))
         if isinstance(value, str):
-            bits |= self._strings(value)
+            for step in self._steps:
+                bits |= step(value)
             if len(value) > _LONGEST_REMEMBERED:
                 return bits | self._try(value)
         elif self._bounds and isinstance(value, int | float):
             place = bisect_left(self._bounds, value)
             exact = place < len(self._bounds) and self._bounds[place] == value
             bits |= self._between[2 * place + exact]
-        bits |= self._try(value)
+        if self._tried:
+            bits |= self._try(value)
         if len(self.known) >= _REMEMBERED:
             self.known.clear()
         self.known[value] = bits
@@ -219,32 +222,39 @@ class _Index:
                 bits |= those
         return bits
 
-    def _strings(self, value: str) -> int:
-        bits = 0
+    def _string_steps(self) -> list[Callable[[str], int]]:
+        """What there is to look a string up in: most paths have little of it."""
+        steps: list[Callable[[str], int]] = []
         for length, known in self._prefixes.items():
-            bits |= known.get(value[:length], 0)
+            steps.append(lambda value, length=length, known=known: known.get(value[:length], 0))  # type: ignore[misc]
         for length, known in self._suffixes.items():
-            bits |= known.get(value[max(len(value) - length, 0) :], 0)
-        if value.isascii():
-            bits |= self._folded.get(value.lower(), 0) if self._folded else 0
-            for length, known in self._folded_prefixes.items():
-                bits |= known.get(value[:length].lower(), 0)
-            for length, known in self._folded_suffixes.items():
-                bits |= known.get(value[max(len(value) - length, 0) :].lower(), 0)
-        elif self._folded_prefixes or self._folded_suffixes:
-            # an ASCII pattern accepts ASCII only, but only as far as it reaches; and `lower` may turn other letters
-            # into ASCII ones
-            for length, known in self._folded_prefixes.items():
-                bits |= known.get(part.lower(), 0) if (part := value[:length]).isascii() else 0
-            for length, known in self._folded_suffixes.items():
-                part = value[max(len(value) - length, 0) :]
-                bits |= known.get(part.lower(), 0) if part.isascii() else 0
+            steps.append(lambda value, length=length, known=known: known.get(value[-length:] if length else "", 0))  # type: ignore[misc]
+        if self._folded or self._folded_prefixes or self._folded_suffixes:
+            steps.append(self._fold)
+        if self._wildcards:
+            steps.append(self._wildcard)
+        if self._blocks or self._addresses:
+            steps.append(self._address)
+        return steps
+
+    def _fold(self, value: str) -> int:
+        """Patterns in ASCII that ignore case: they accept ASCII only, as far as they reach (and `lower` may turn other
+        letters into ASCII ones)."""
+        bits = self._folded.get(value.lower(), 0) if value.isascii() else 0
+        for length, known in self._folded_prefixes.items():
+            part = value[:length]
+            bits |= known.get(part.lower(), 0) if part.isascii() else 0
+        for length, known in self._folded_suffixes.items():
+            part = value[-length:] if length else ""
+            bits |= known.get(part.lower(), 0) if part.isascii() else 0
+        return bits
+
+    def _wildcard(self, value: str) -> int:
+        bits = 0
         for length, heads in self._wildcards.items():
             for needle, accepts, those in heads.get(value[:length], ()):
                 if needle in value and accepts(value):
                     bits |= those
-        if self._blocks or self._addresses:
-            bits |= self._address(value)
         return bits
 
     def _address(self, value: str) -> int:
