@@ -31,6 +31,7 @@ from pcapeda.rules.values import Leaf, Test
 
 MAX_TEXT = 4096
 """Characters of a pattern that PutRule takes (botocore's service model; the quota for a bus starts at 2,048)."""
+_MOST_READ = 64 * MAX_TEXT  # however much white space there is
 MAX_COMBINATIONS = 1000
 """The product of the lengths of all `$or` arrays (EventBridge User Guide, 'Event pattern quotas')."""
 MAX_PATHS = 256
@@ -77,6 +78,8 @@ class Pattern:
             if not isinstance(source, str | bytes | bytearray):
                 return cls.from_node(node_of(source))
             text = source if isinstance(source, str) else decoded(source)
+            if len(text) > _MOST_READ:
+                raise Malformed(f"it has {len(text):,} characters of {MAX_TEXT:,}")
             root, end = parse(text) if text.strip() else (Node("word", None, 0), 0)
             return cls.from_node(root, text, text[end:].strip(" \t\n\r"))
         except Malformed as error:
@@ -87,13 +90,13 @@ class Pattern:
     def from_node(cls, root: Node, text: str | None = None, rest: str = "") -> "Pattern":
         """A pattern from a tree that was read already; `rest` is what followed it in `text`. Raises `Malformed`."""
         compact = json_of(root)
+        if len(compact) > MAX_TEXT:
+            raise Malformed(f"it has {len(compact):,} characters of {MAX_TEXT:,}")
         compiler = _Compiler()
         try:
             alternatives = compiler.compile(root)
         except RecursionError:
             raise Malformed("it is nested too deep") from None
-        if len(compact) > MAX_TEXT:
-            raise Malformed(f"it has {len(compact):,} characters of {MAX_TEXT:,}")
         notes = [*compiler.notes, "text after the closing brace is ignored"] if rest else compiler.notes
         return cls(compact if text is None else text, len(compact), alternatives, tuple(notes))
 
