@@ -43,5 +43,15 @@ format: $(TOOLS) ## Put the code in order
 fixtures: $(TOOLS) ## Make the captures in fixtures/ anew: the same bytes every time
 	$(BIN)/python fixtures/make.py
 
+FUZZ_SECONDS ?= 60
+FUZZ := $(VENV)/fuzz
+
+fuzz: $(TOOLS) ## Look for inputs that break readers and decoders, FUZZ_SECONDS (60) each
+	$(BIN)/python -m pip install --quiet atheris
+	@mkdir -p $(FUZZ)/read
+	$(BIN)/python -m tests.fuzz.seeds $(FUZZ)/decode
+	$(BIN)/python -m tests.fuzz.fuzz_decode -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=10 $(FUZZ)/decode
+	$(BIN)/python -m tests.fuzz.fuzz_read -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=10 $(FUZZ)/read fixtures
+
 clean: ## Remove what was built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
