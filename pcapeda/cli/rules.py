@@ -144,7 +144,7 @@ def load_rules(
     loaded = load(
         paths, parameters=parameters, region=where, account=account, profile=profile, endpoint_url=endpoint_url
     )
-    for problem in loaded.problems:
+    for problem in (*loaded.problems, *loaded.notes):
         print(f"pcapeda: {problem}", file=sys.stderr)  # noqa: T201
     return loaded
 
