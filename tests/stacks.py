@@ -106,7 +106,7 @@ SENDERS = count(50001)
 
 
 def via4(port: int, payload: bytes, *, sport: int | None = None) -> bytes:
-    """A tunnel over UDP over IPv4 in an Ethernet frame; from a port of its own, as Wireshark remembers conversations."""
+    """A tunnel over UDP over IPv4 over Ethernet; from a port of its own, as Wireshark remembers conversations."""
     return ether(0x0800, ip4(udp(payload, sport=next(SENDERS) if sport is None else sport, dport=port)))
 
 
@@ -254,7 +254,7 @@ def ethernet() -> Iterator[tuple[str, bytes]]:
             f"nsh 2 {following}",
             ether(0x894F, hexed("0fc402") + bytes([following]) + hexed("000064ff 00010204 00000000") + body),
         )
-    yield "nsh length 0", ether(0x894F, hexed("0fc00203 000064ff") + E4)
+    yield "nsh 1 of another length", ether(0x894F, hexed("0fc50103 000064ff") + bytes(12) + E4)
     yield "hsr", ether(0x892F, pack("!HH", 6 + len(P4), 1) + hexed("0800") + P4)
     yield "hsr vlan", ether(0x892F, pack("!HH", 10 + len(P4), 1) + hexed("8100 0005 0800") + P4)
     yield "vlan hsr", ether(0x8100, hexed("0005892f") + pack("!HH", 6 + len(P4), 1) + hexed("0800") + P4)
@@ -656,7 +656,7 @@ def tunnels() -> Iterator[tuple[str, bytes]]:
                 for flags in ("00", "04", "02", "01", "08"):
                     yield (
                         f"lwapp {port} {name} {len(prefix)} {flags}",
-                        via4(port, prefix + hexed(flags) + hexed("00 %04x 0000" % len(body)) + body),
+                        via4(port, prefix + hexed(flags) + pack("!xHxx", len(body)) + body),
                     )
     yield "roce", via4(4791, hexed("0440ffff 00000001 80000001") + P4 + bytes(4))
     yield "wireguard", via4(51820, hexed("04000000 00000001 0000000000000000") + P4)
@@ -720,8 +720,14 @@ def wlan() -> Iterator[tuple[str, bytes]]:
     yield "retry", dot11(flags=0x09, number=0x30)
     yield "second fragment", dot11(number=0x21)
     yield "a-msdu", dot11(0x88, qos=hexed("8000"), body=subframe(llc4))
-    yield "a-msdu tcp first", dot11(0x88, qos=hexed("8000"), body=subframe(SNAP + hexed("0800") + ip4(bytes(20), 6)) + subframe(llc4))
-    yield "a-msdu arp first", dot11(0x88, qos=hexed("8000"), body=subframe(SNAP + hexed("0806") + bytes(28)) + subframe(llc4))
+    yield (
+        "a-msdu tcp first",
+        dot11(0x88, qos=hexed("8000"), body=subframe(SNAP + hexed("0800") + ip4(bytes(20), 6)) + subframe(llc4)),
+    )
+    yield (
+        "a-msdu arp first",
+        dot11(0x88, qos=hexed("8000"), body=subframe(SNAP + hexed("0806") + bytes(28)) + subframe(llc4)),
+    )
     yield "encapsulated ethernet", dot11(body=E4)
     yield "ethernet of other addresses", dot11(body=ether(0x0800, P4, hexed("00aabbccddee 00aabbccddef")))
     yield "raw ipx", dot11(body=b"\xff\xff" + P4)
@@ -774,7 +780,11 @@ def links() -> Iterator[tuple[int, str, bytes]]:
     yield 239, "nflog big", bytes([2, 0, 0, 0]) + pack(">HH", 4 + len(P4), 9) + P4
     yield 239, "nflog nested bit", bytes([2, 0, 0, 0]) + pack("<HH", 4 + len(P4), 0x8009) + P4
     yield 239, "nflog family 0", bytes([0, 0, 0, 0]) + pack("<HH", 4 + len(P4), 9) + P4
-    yield 239, "nflog trailing", bytes([2, 0, 0, 0]) + pack("<HH", 4 + len(P4), 9) + P4 + bytes(1) + pack("<HHI", 8, 1, 0)
+    yield (
+        239,
+        "nflog trailing",
+        bytes([2, 0, 0, 0]) + pack("<HH", 4 + len(P4), 9) + P4 + bytes(1) + pack("<HHI", 8, 1, 0),
+    )
     for linktype in (12, 14, 101):
         yield linktype, "raw 4", P4
         yield linktype, "raw 6", P6
@@ -791,17 +801,58 @@ def links() -> Iterator[tuple[int, str, bytes]]:
         yield linktype, "ip6", P6
     for linktype in (9, 50, 204):
         lead = b"\0" if linktype == 204 else b""
-        for name, head in (("hdlc", "ff030021"), ("plain", "0021"), ("compressed", "21"), ("address compressed", "ff0321"), ("cisco", "0f000800"), ("cisco multicast", "8f000800"), ("ethertype", "0800"), ("odd address", "ff13 0021"), ("mpls", "ff030281 00010140"), ("mp", "ff03003d c0000001 0021"), ("short mp", "ff03003d c001 0021"), ("cisco osi", "0f00fefe03cc"), ("cisco 6558", "0f006558")):
+        for name, head in (
+            ("hdlc", "ff030021"),
+            ("plain", "0021"),
+            ("compressed", "21"),
+            ("address compressed", "ff0321"),
+            ("cisco", "0f000800"),
+            ("cisco multicast", "8f000800"),
+            ("ethertype", "0800"),
+            ("odd address", "ff13 0021"),
+            ("mpls", "ff030281 00010140"),
+            ("mp", "ff03003d c0000001 0021"),
+            ("short mp", "ff03003d c001 0021"),
+            ("cisco osi", "0f00fefe03cc"),
+            ("cisco 6558", "0f006558"),
+        ):
             yield linktype, name, lead + hexed(head) + (E4 if "6558" in name else P4)
         yield linktype, "6", lead + hexed("ff030057") + P6
         yield linktype, "fcs", lead + hexed("ff030021") + P4 + bytes(2)
     yield 51, "pppoe", hexed("11000001") + pack("!H", 2 + len(P4)) + hexed("0021") + P4
     for linktype in (104, 112, 205):
-        for head in ("0f000800", "8f000800", "0f0086dd", "00000800", "0f00fefe03cc", "0f00fefecc", "0f008847 00010140", "0f006558", "0f000021"):
+        for head in (
+            "0f000800",
+            "8f000800",
+            "0f0086dd",
+            "00000800",
+            "0f00fefe03cc",
+            "0f00fefecc",
+            "0f008847 00010140",
+            "0f006558",
+            "0f000021",
+        ):
             body = P6 if "86dd" in head else E4 if "6558" in head else P4
             yield linktype, f"chdlc {head}", hexed(head) + body
     for linktype in (107, 206):
-        for head in ("1841 03 cc", "1841 03 00 cc", "1841 0380 000000 0800", "1841 03 00 80 000000 0800", "1841 03 cf 0021", "1841 03cf ff030021", "18400041 03 cc", "184001 03cc", "1841 0800", "1841 03 8e", "1841 8847 00010140", "1841 03 00 80 0080c2 0007", "1841 0300 80 0080c2 0007 0000", "1841 0380 0080c2 0001", "1841 aaaa03 000000 0800", "1841 13cc"):
+        for head in (
+            "1841 03 cc",
+            "1841 03 00 cc",
+            "1841 0380 000000 0800",
+            "1841 03 00 80 000000 0800",
+            "1841 03 cf 0021",
+            "1841 03cf ff030021",
+            "18400041 03 cc",
+            "184001 03cc",
+            "1841 0800",
+            "1841 03 8e",
+            "1841 8847 00010140",
+            "1841 03 00 80 0080c2 0007",
+            "1841 0300 80 0080c2 0007 0000",
+            "1841 0380 0080c2 0001",
+            "1841 aaaa03 000000 0800",
+            "1841 13cc",
+        ):
             body = P6 if "8e" in head else E4 if "80c2" in head else P4
             yield linktype, f"fr {head}", hexed(head) + body
     for linktype in (11, 100):
@@ -814,7 +865,15 @@ def links() -> Iterator[tuple[int, str, bytes]]:
         yield linktype, "vc bridged", hexed("0000") + E4
         yield linktype, "vc ppp", hexed("0021") + P4
     for kind in range(8):
-        for name, body in (("llc", SNAP + hexed("0800") + P4), ("ip4", P4), ("lane", hexed("0001") + E4), ("ppp", hexed("ff030021") + P4), ("ppp2", hexed("0021") + P4), ("lane llc", hexed("0001") + ether(8 + len(P4), SNAP + hexed("0800") + P4)), ("bridged", hexed("aaaa03 0080c2 0007 0000") + E4)):
+        for name, body in (
+            ("llc", SNAP + hexed("0800") + P4),
+            ("ip4", P4),
+            ("lane", hexed("0001") + E4),
+            ("ppp", hexed("ff030021") + P4),
+            ("ppp2", hexed("0021") + P4),
+            ("lane llc", hexed("0001") + ether(8 + len(P4), SNAP + hexed("0800") + P4)),
+            ("bridged", hexed("aaaa03 0080c2 0007 0000") + E4),
+        ):
             yield 123, f"sunatm {kind} {name}", bytes([kind, 0, 0, 100]) + body
             yield 123, f"sunatm out {kind} {name}", bytes([0x80 | kind, 0, 0, 5]) + body
     llc4 = SNAP + hexed("0800") + P4
@@ -844,10 +903,26 @@ def links() -> Iterator[tuple[int, str, bytes]]:
     head = hexed("0104") + pack("!H", 4 + len(E4)) + hexed("00000000")
     yield 143, "docsis extended", head + docsis_check(head) + E4
     yield 197, "erf", bytes(8) + hexed("0204") + pack("!HHH", 18 + len(E4), 0, len(E4)) + bytes(2) + E4
-    yield 197, "erf extension", bytes(8) + hexed("8204") + pack("!HHH", 26 + len(E4), 0, len(E4)) + bytes(8) + bytes(2) + E4
+    yield (
+        197,
+        "erf extension",
+        bytes(8) + hexed("8204") + pack("!HHH", 26 + len(E4), 0, len(E4)) + bytes(8) + bytes(2) + E4,
+    )
     for kind in range(1, 49):
-        for name, body in (("eth", bytes(2) + E4), ("hdlc", hexed("0f000800") + P4), ("ppp", hexed("ff030021") + P4), ("ip4", P4), ("ip6", P6), ("llc", SNAP + hexed("0800") + P4), ("atm", bytes(4) + SNAP + hexed("0800") + P4)):
-            yield 197, f"erf {kind} {name}", bytes(8) + bytes([kind, 4]) + pack("!HHH", 16 + len(body), 0, len(body)) + body
+        for name, body in (
+            ("eth", bytes(2) + E4),
+            ("hdlc", hexed("0f000800") + P4),
+            ("ppp", hexed("ff030021") + P4),
+            ("ip4", P4),
+            ("ip6", P6),
+            ("llc", SNAP + hexed("0800") + P4),
+            ("atm", bytes(4) + SNAP + hexed("0800") + P4),
+        ):
+            yield (
+                197,
+                f"erf {kind} {name}",
+                bytes(8) + bytes([kind, 4]) + pack("!HHH", 16 + len(body), 0, len(body)) + body,
+            )
     yield 240, "netanalyzer", hexed("00040000") + E4 + bytes(4)
     yield 240, "netanalyzer port", hexed("20c43900") + E4 + bytes(4)
     yield 240, "netanalyzer gpio", hexed("00050000") + E4 + bytes(4)
@@ -863,14 +938,83 @@ def links() -> Iterator[tuple[int, str, bytes]]:
     yield 274, "mpacket bare", E4 + bytes(4)
     yield 274, "mpacket short preamble", hexed("555555d5") + E4 + pack("<I", crc32(E4))
     yield 274, "mpacket 7", hexed("555555555555d5") + E4 + pack("<I", crc32(E4))
-    for hardware in (1, 2, 24, 32, 256, 277, 280, 512, 513, 519, 768, 769, 770, 772, 776, 778, 779, 783, 801, 802, 803, 804, 820, 823, 824, 825, 827, 65534, 65535):
-        for protocol, name, body in ((0x0800, "ip4", P4), (0x86DD, "ip6", P6), (0x8100, "vlan", hexed("00050800") + P4), (0x6558, "eth", E4), (4, "llc", SNAP + hexed("0800") + P4), (1, "802.3", ether(8 + len(P4), SNAP + hexed("0800") + P4)), (1, "llc", SNAP + hexed("0800") + P4), (0, "llc", SNAP + hexed("0800") + P4), (0x19, "ip", P4), (0x0003, "eth", E4), (0x0009, "ppp", hexed("ff030021") + P4), (0x0007, "ppp", hexed("0021") + P4), (0x00F5, "dsa", P4), (0x8864, "pppoe", hexed("11000001") + pack("!H", 2 + len(P4)) + hexed("0021") + P4), (0x0008, "ppp", hexed("ff030021") + P4), (100, "len", llc4)):
-            yield 113, f"sll {hardware} {protocol:04x} {name}", pack("!HHH", 0, hardware, 6) + bytes(8) + pack("!H", protocol) + body
-            yield 276, f"sll2 {hardware} {protocol:04x} {name}", pack("!HHIHBB", protocol, 0, 1, hardware, 0, 6) + bytes(8) + body
-        yield 113, f"sll radiotap {hardware}", pack("!HHH", 0, hardware, 6) + bytes(8) + pack("!H", 0) + radiotap(b"", 0, dot11())
+    for hardware in (
+        1,
+        2,
+        24,
+        32,
+        256,
+        277,
+        280,
+        512,
+        513,
+        519,
+        768,
+        769,
+        770,
+        772,
+        776,
+        778,
+        779,
+        783,
+        801,
+        802,
+        803,
+        804,
+        820,
+        823,
+        824,
+        825,
+        827,
+        65534,
+        65535,
+    ):
+        for protocol, name, body in (
+            (0x0800, "ip4", P4),
+            (0x86DD, "ip6", P6),
+            (0x8100, "vlan", hexed("00050800") + P4),
+            (0x6558, "eth", E4),
+            (4, "llc", SNAP + hexed("0800") + P4),
+            (1, "802.3", ether(8 + len(P4), SNAP + hexed("0800") + P4)),
+            (1, "llc", SNAP + hexed("0800") + P4),
+            (0, "llc", SNAP + hexed("0800") + P4),
+            (0x19, "ip", P4),
+            (0x0003, "eth", E4),
+            (0x0009, "ppp", hexed("ff030021") + P4),
+            (0x0007, "ppp", hexed("0021") + P4),
+            (0x00F5, "dsa", P4),
+            (0x8864, "pppoe", hexed("11000001") + pack("!H", 2 + len(P4)) + hexed("0021") + P4),
+            (0x0008, "ppp", hexed("ff030021") + P4),
+            (100, "len", llc4),
+        ):
+            yield (
+                113,
+                f"sll {hardware} {protocol:04x} {name}",
+                pack("!HHH", 0, hardware, 6) + bytes(8) + pack("!H", protocol) + body,
+            )
+            yield (
+                276,
+                f"sll2 {hardware} {protocol:04x} {name}",
+                pack("!HHIHBB", protocol, 0, 1, hardware, 0, 6) + bytes(8) + body,
+            )
+        yield (
+            113,
+            f"sll radiotap {hardware}",
+            pack("!HHH", 0, hardware, 6) + bytes(8) + pack("!H", 0) + radiotap(b"", 0, dot11()),
+        )
         yield 113, f"sll 802.11 {hardware}", pack("!HHH", 0, hardware, 6) + bytes(8) + pack("!H", 0x19) + dot11()
     for linktype in (0, 1, 9, 101, 105, 108, 113, 127, 12, 192, 258):
-        bodies = {0: pack("<I", 2) + P4, 1: E4, 9: hexed("ff030021") + P4, 101: P4, 105: dot11(), 108: pack(">I", 2) + P4, 113: pack("!HHH", 0, 1, 6) + bytes(8) + hexed("0800") + P4, 127: radiotap(b"", 0, dot11()), 12: P4}
+        bodies = {
+            0: pack("<I", 2) + P4,
+            1: E4,
+            9: hexed("ff030021") + P4,
+            101: P4,
+            105: dot11(),
+            108: pack(">I", 2) + P4,
+            113: pack("!HHH", 0, 1, 6) + bytes(8) + hexed("0800") + P4,
+            127: radiotap(b"", 0, dot11()),
+            12: P4,
+        }
         body = bodies.get(linktype, pack("<BBHI", 0, 0, 8, 1) + E4)
         yield 192, f"ppi {linktype}", pack("<BBHI", 0, 0, 8, linktype) + body
         yield 192, f"ppi fields {linktype}", pack("<BBHI", 0, 0, 16, linktype) + hexed("0200 0400 00000000") + body
@@ -882,7 +1026,12 @@ def links() -> Iterator[tuple[int, str, bytes]]:
     yield 192, "ppi 802.11 fcs", pack("<BBHI", 0, 0, 8 + len(common), 105) + common + dot11() + bytes(4)
     yield 192, "ppi aligned", pack("<BBHI", 0, 1, 16, 1) + hexed("0500 0400 00000000") + E4
     for linktype in (105, 119, 127, 163):
-        lead = {105: b"", 119: pack("<II", 0x44, 144) + bytes(136), 127: radiotap(b"", 0, b""), 163: pack(">II", 0x80211001, 64) + bytes(56)}[linktype]
+        lead = {
+            105: b"",
+            119: pack("<II", 0x44, 144) + bytes(136),
+            127: radiotap(b"", 0, b""),
+            163: pack(">II", 0x80211001, 64) + bytes(56),
+        }[linktype]
         for name, frame in wlan():
             yield linktype, name, lead + frame
     yield 119, "prism big", pack(">II", 0x44, 144) + bytes(136) + dot11()
@@ -906,11 +1055,41 @@ def links() -> Iterator[tuple[int, str, bytes]]:
     for linktype in (133, 167, 178, 179, 180, 181, 183):
         for flags, more in (("00", b""), ("01", b""), ("80", extensions), ("81", extensions)):
             head = hexed("4d4743" + flags) + more
-            for name, body in (("eth", E4), ("ppp", hexed("ff030021") + P4), ("fr", hexed("184103cc") + P4), ("chdlc", hexed("0f000800") + P4), ("vp", bytes(18) + P4), ("vp6", bytes(18) + P6)):
+            for name, body in (
+                ("eth", E4),
+                ("ppp", hexed("ff030021") + P4),
+                ("fr", hexed("184103cc") + P4),
+                ("chdlc", hexed("0f000800") + P4),
+                ("vp", bytes(18) + P4),
+                ("vp6", bytes(18) + P6),
+            ):
                 yield linktype, f"juniper {flags} {name}", head + body
         for flags, more in (("02", b""), ("83", extensions)):
-            for number, body in ((2, P4), (3, P4), (4, mpls(16) + P4), (5, mpls(16) + P4), (6, P6), (7, P6), (8, mpls(16) + P4), (32, mpls(16) + P4), (33, P4), (10, P4), (200, hexed("0021") + P4), (200, hexed("ff030021") + P4), (201, hexed("cc") + P4), (202, SNAP + hexed("0800") + P4), (203, SNAP + hexed("0800") + P4), (204, E4), (207, hexed("184103cc") + P4), (208, hexed("0f000800") + P4)):
-                yield linktype, f"juniper {flags} {number} {body[:2].hex()}", hexed("4d4743" + flags) + more + pack("<I", number) + body
+            for number, body in (
+                (2, P4),
+                (3, P4),
+                (4, mpls(16) + P4),
+                (5, mpls(16) + P4),
+                (6, P6),
+                (7, P6),
+                (8, mpls(16) + P4),
+                (32, mpls(16) + P4),
+                (33, P4),
+                (10, P4),
+                (200, hexed("0021") + P4),
+                (200, hexed("ff030021") + P4),
+                (201, hexed("cc") + P4),
+                (202, SNAP + hexed("0800") + P4),
+                (203, SNAP + hexed("0800") + P4),
+                (204, E4),
+                (207, hexed("184103cc") + P4),
+                (208, hexed("0f000800") + P4),
+            ):
+                yield (
+                    linktype,
+                    f"juniper {flags} {number} {body[:2].hex()}",
+                    hexed("4d4743" + flags) + more + pack("<I", number) + body,
+                )
         yield linktype, "juniper no magic", bytes(4) + E4
     yield 8, "slip", bytes(16) + P4
     yield 15, "slip bsd", bytes(24) + P4
@@ -1014,7 +1193,9 @@ def fragments() -> Iterator[tuple[str, bytes]]:
     outer = [pieces(piece, 104, number=20 + place, protocol=4) for place, piece in enumerate(inner)]
     yield from case("nested", [ether(0x0800, piece) for group in outer for piece in group])
     vxlan = hexed("08000000 00002a00")
-    yield from case("inside vxlan", [via4(4789, vxlan + ether(0x0800, piece)) for piece in pieces(big, 200, 400, number=30)])
+    yield from case(
+        "inside vxlan", [via4(4789, vxlan + ether(0x0800, piece)) for piece in pieces(big, 200, 400, number=30)]
+    )
     vni = hexed("08000000 00002b00")
     first = [via4(4789, vxlan + ether(0x0800, piece)) for piece in pieces(big, 400, number=31)]
     second = [via4(4789, vni + ether(0x0800, piece)) for piece in pieces(udp(body[::-1]), 400, number=32)]
@@ -1030,7 +1211,10 @@ def fragments() -> Iterator[tuple[str, bytes]]:
     options = hexed("1100010400000000")
     yield from case(
         "options within 6",
-        [over6(44, part) for part in (fragment6(options + big6[:392], 0, True, 37, 60), fragment6(big6[392:], 400, False, 37, 60))],
+        [
+            over6(44, part)
+            for part in (fragment6(options + big6[:392], 0, True, 37, 60), fragment6(big6[392:], 400, False, 37, 60))
+        ],
     )
     yield from case(
         "options before 6",
@@ -1050,16 +1234,53 @@ def fragments() -> Iterator[tuple[str, bytes]]:
     )
     yield from case("zero checksum", [ether(0x0800, piece) for piece in pieces(udp(body, value=0), 400, number=40)])
     yield from case("bad checksum", [ether(0x0800, piece) for piece in pieces(udp(body, value=1), 400, number=41)])
-    yield from case("udp length short", [ether(0x0800, piece) for piece in pieces(udp(body, length=100), 400, number=42)])
-    yield from case("udp length long", [ether(0x0800, piece) for piece in pieces(udp(body, length=1000), 400, number=43)])
-    yield from case("other protocol", [ether(0x0800, ip4(big[:400], more=True, number=44)), ether(0x0800, ip4(big[400:], 6, offset=400, number=44))])
-    yield from case("next header differs 6", [over6(44, fragment6(big6[:400], 0, True, 45)), over6(44, fragment6(big6[400:], 400, False, 45, 6))])
-    yield from case("next header differs last first 6", [over6(44, fragment6(big6[400:], 400, False, 46, 6)), over6(44, fragment6(big6[:400], 0, True, 46))])
-    yield from case("odd length 6", [over6(44, fragment6(big6[:401], 0, True, 47)), over6(44, fragment6(big6[401:], 400, False, 47))])
-    yield from case("empty more", [ether(0x0800, ip4(b"", more=True, number=48)), *(ether(0x0800, piece) for piece in pieces(big, 400, number=48))])
-    yield from case("two ends", [ether(0x0800, ip4(big[400:504], offset=400, number=49)), *(ether(0x0800, piece) for piece in pieces(big, 400, number=49))])
-    yield from case("beyond the end", [ether(0x0800, ip4(b"x" * 8, offset=2000, more=True, number=50)), *(ether(0x0800, piece) for piece in pieces(big, 400, number=50))])
-    yield from case("too long", [ether(0x0800, ip4(big, offset=65528, number=51)), ether(0x0800, ip4(big[:8], more=True, number=51))])
+    yield from case(
+        "udp length short", [ether(0x0800, piece) for piece in pieces(udp(body, length=100), 400, number=42)]
+    )
+    yield from case(
+        "udp length long", [ether(0x0800, piece) for piece in pieces(udp(body, length=1000), 400, number=43)]
+    )
+    yield from case(
+        "other protocol",
+        [ether(0x0800, ip4(big[:400], more=True, number=44)), ether(0x0800, ip4(big[400:], 6, offset=400, number=44))],
+    )
+    yield from case(
+        "next header differs 6",
+        [over6(44, fragment6(big6[:400], 0, True, 45)), over6(44, fragment6(big6[400:], 400, False, 45, 6))],
+    )
+    yield from case(
+        "next header differs last first 6",
+        [over6(44, fragment6(big6[400:], 400, False, 46, 6)), over6(44, fragment6(big6[:400], 0, True, 46))],
+    )
+    yield from case(
+        "odd length 6",
+        [over6(44, fragment6(big6[:401], 0, True, 47)), over6(44, fragment6(big6[401:], 400, False, 47))],
+    )
+    yield from case(
+        "empty more",
+        [
+            ether(0x0800, ip4(b"", more=True, number=48)),
+            *(ether(0x0800, piece) for piece in pieces(big, 400, number=48)),
+        ],
+    )
+    yield from case(
+        "two ends",
+        [
+            ether(0x0800, ip4(big[400:504], offset=400, number=49)),
+            *(ether(0x0800, piece) for piece in pieces(big, 400, number=49)),
+        ],
+    )
+    yield from case(
+        "beyond the end",
+        [
+            ether(0x0800, ip4(b"x" * 8, offset=2000, more=True, number=50)),
+            *(ether(0x0800, piece) for piece in pieces(big, 400, number=50)),
+        ],
+    )
+    yield from case(
+        "too long",
+        [ether(0x0800, ip4(big, offset=65528, number=51)), ether(0x0800, ip4(big[:8], more=True, number=51))],
+    )
     ah = hexed("11 04 0000 00000001 00000001") + bytes(12)
     yield from case("ah", [ether(0x0800, piece) for piece in pieces(ah + big, 400, number=52, protocol=51)])
     yield from case("mpls", [ether(0x8847, mpls(16) + piece) for piece in pieces(big, 400, number=53)])
@@ -1068,10 +1289,31 @@ def fragments() -> Iterator[tuple[str, bytes]]:
     a, b = pieces(big, 400, number=55)
     yield from case("mpls and plain", [ether(0x8847, mpls(16) + a), ether(0x0800, b)])
     a, b = pieces(big, 400, number=56)
-    yield from case("source ports of a tunnel", [via4(4789, vxlan + ether(0x0800, a)), via4(4789, vxlan + ether(0x0800, b))])
+    yield from case(
+        "source ports of a tunnel", [via4(4789, vxlan + ether(0x0800, a)), via4(4789, vxlan + ether(0x0800, b))]
+    )
 
 
-def cut(frames: Iterator[tuple[str, bytes]], sizes: range) -> Iterator[tuple[str, bytes]]:
-    for name, frame in frames:
-        for size in sizes:
-            yield f"{name} at {size}", frame[:size]
+def capwap() -> Iterator[tuple[str, bytes]]:
+    """Fragments of CAPWAP's own (RFC 5415 4.3)."""
+    swapped = hexed("0108 0000") + MAC + MAC[:6] + bytes(2) + SNAP + hexed("0800") + ip4(udp(bytes(100)))
+    for name, body, flags in (("802.11", swapped, 0x300), ("802.3", ether(0x0800, ip4(udp(bytes(100)))), 0x200)):
+        first = hexed("0010") + pack("!HHH", flags | 0x80, 7, 0) + body[:64]
+        last = hexed("0010") + pack("!HHH", flags | 0xC0, 7, 64) + body[64:]
+        sport = next(SENDERS)
+        yield f"capwap {name} first", via4(5247, first, sport=sport)
+        yield f"capwap {name} last", via4(5247, last, sport=sport)
+        sport = next(SENDERS)
+        yield f"capwap {name} last first", via4(5247, last, sport=sport)
+        yield f"capwap {name} first last", via4(5247, first, sport=sport)
+        sport = next(SENDERS)
+        yield f"capwap {name} alone", via4(5247, last, sport=sport)
+
+
+def everything() -> Iterator[tuple[int, str, bytes]]:
+    """Every frame there is here, with its link type; fragments of a case stay in their order."""
+    for group in (ethernet, ip_layer, gre_layer, tunnels, fragments, capwap):
+        for name, frame in group():
+            yield 1, f"{group.__name__}: {name}", frame
+    for linktype, name, frame in links():
+        yield linktype, f"link {linktype}: {name}", frame

@@ -145,6 +145,23 @@ def _value(parent: ElementTree.Element, name: str) -> str:
     return "" if field is None else field.get("value") or ""
 
 
+def write_pcapng(path: Path, frames: Iterable[tuple[int, bytes, int]]) -> None:
+    """A pcapng with an interface per link type; each frame is link type, bytes, and length on the wire."""
+
+    def block(kind: int, body: bytes) -> bytes:
+        body += bytes(-len(body) % 4)
+        return pack("<II", kind, 12 + len(body)) + body + pack("<I", 12 + len(body))
+
+    frames = list(frames)
+    links = sorted({linktype for linktype, _, _ in frames})
+    with path.open("wb") as file:
+        file.write(block(0x0A0D0D0A, pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)))
+        for linktype in links:
+            file.write(block(1, pack("<HHI", linktype, 0, 0)))
+        for linktype, data, length in frames:
+            file.write(block(6, pack("<IIIII", links.index(linktype), 0, 0, len(data), length) + data))
+
+
 def write_pcap(path: Path, linktype: int, frames: Iterable[bytes], *, snaplen: int = 0) -> None:
     """A classic pcap with one record per frame; `snaplen` cuts the records as a capture would."""
     with path.open("wb") as file:

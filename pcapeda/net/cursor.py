@@ -42,7 +42,8 @@ class Cursor:
 
     `at` is the next byte to read, `stop` where readable bytes end (the capture cut them there, or an enclosing layer
     ends), `end` where the innermost layer claims to end. `via` is the way so far. `source`, `destination` and `final`
-    are those of the innermost IP header. `outer` is the datagram whose payload is being walked as a tunnel.
+    are those of the innermost IP header. `outer` is what to answer if the tunnel that is being walked leads to no
+    datagram: the one whose payload it is.
     `fragments` are the frames that the payload was reassembled from, `branches` the parts of a layer not yet read.
     """
 
@@ -71,7 +72,7 @@ class Cursor:
         self.via: tuple[str, ...] = ()
         self.source = self.destination = self.final = b""
         self.decapsulate = decapsulate
-        self.outer: Datagram | None = None
+        self.outer: Datagram | Skip | None = None
         self.fragments: tuple[int, ...] = ()
         self.branches: list[tuple[int, int, int, tuple[str, ...], Layer]] = []
 

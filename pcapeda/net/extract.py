@@ -19,6 +19,12 @@ UNKNOWN: Final = frozenset({Why.UNKNOWN_LINK, Why.UNKNOWN_LAYER})
 MIB: Final = 1 << 20
 SECOND_NS: Final = 1_000_000_000
 
+FRUITLESS: Final = 4
+"""After this many tries in vain Scapy is not asked about a layer again: it takes a hundred times longer."""
+
+MAX_FRUITLESS: Final = 256
+"""With this many unknown layers the bytes are noise."""
+
 Found = Datagram | Fragment | Skip
 
 
@@ -39,6 +45,7 @@ class Extractor:
     ) -> None:
         self._report = report
         self._decapsulate = decapsulate
+        self._fruitless: dict[str, int] = {}
         self._used, self._held = report.used, report.held
         self._defragmenter = Defragmenter(defrag_bytes, fragment_age_ns, expired=report.expired)
 
@@ -57,10 +64,11 @@ class Extractor:
             if report.first_ns is None or time_ns < report.first_ns:
                 report.first_ns = time_ns
         found = wire.decode(frame)
-        if type(found) is Datagram and not (self._decapsulate and layers.tunnel_port(found)):
-            report.datagrams += 1
-            return found
-        if type(found) is Skip and found.why not in UNKNOWN:
+        if type(found) is Datagram:
+            if not self._decapsulate or layers.tunnel_port(found.source_port, found.destination_port) is None:
+                report.datagrams += 1
+                return found
+        elif type(found) is Skip and found.why not in UNKNOWN and not (self._decapsulate and found.layer == "udp"):
             report.skips[found.why, found.layer] += 1
             return found
         return self._slowly(frame, found)
@@ -68,7 +76,7 @@ class Extractor:
     def _slowly(self, frame: Frame, found: Found) -> Found:
         """What the fast path did not finish: other layers, tunnels, fragments."""
         report = self._report
-        outer: Datagram | None = None
+        outer: Datagram | Skip | None = None
         if not isinstance(found, Fragment):
             found, outer = walk.walk(Cursor(frame, decapsulate=self._decapsulate), (Space.LINK, frame.linktype))
             if isinstance(found, Skip) and found.why in UNKNOWN and outer is None:
@@ -90,6 +98,16 @@ class Extractor:
         return found
 
     def _deeply(self, frame: Frame, skip: Skip) -> Found:
+        """Ask Scapy about a layer that nothing else knows; not for ever, where it did not know either."""
+        tries = self._fruitless.get(skip.layer, 0)
+        if tries == FRUITLESS or len(self._fruitless) > MAX_FRUITLESS:
+            return skip
+        from pcapeda.net import deep
+
+        found = deep.decode(frame, self._decapsulate)
+        if not isinstance(found, Skip) or found.why not in UNKNOWN:
+            return found
+        self._fruitless[skip.layer] = tries + 1
         return skip
 
     def _reassemble(self, frame: Frame, fragment: Fragment) -> Found:
@@ -113,7 +131,7 @@ class Extractor:
             return found
         return fragment
 
-    def _riding(self, frame: Frame, fragment: Fragment) -> Datagram | None:
+    def _riding(self, frame: Frame, fragment: Fragment) -> Datagram | Skip | None:
         """Add a fragment inside of a tunnel, whose frame already counts as a datagram; the datagram it completes."""
         whole = self._defragmenter.add(fragment, weight=0)
         while whole is not None:
@@ -127,7 +145,7 @@ class Extractor:
 
     def _resume(
         self, frame: Frame, data: bytes, first: Fragment, frames: tuple[int, ...]
-    ) -> tuple[Found, Datagram | None]:
+    ) -> tuple[Found, Datagram | Skip | None]:
         """Walk on behind an IP header, in a payload that was put together."""
         c = Cursor(frame, decapsulate=self._decapsulate)
         c.data, c.stop, c.end = data, len(data), len(data)

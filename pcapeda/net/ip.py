@@ -1,7 +1,7 @@
 """IPv4 (RFC 791) and IPv6 (RFC 8200) headers by struct and slices, for every decoder that reads bytes.
 
-`read4` and `read6` answer with a `Packet`, or with a `Why` where the header makes no sense or is cut. IPv6 extension
-headers are walked on the way; so they are over IPv4, where nobody should send them but Wireshark reads them too.
+`read4` and `read6` answer with a `Packet`, or with a `Why` where the header makes no sense or is cut; `read6` goes on
+through the extension headers.
 """
 
 from socket import AF_INET, AF_INET6, inet_pton
@@ -11,9 +11,9 @@ from typing import Final, NamedTuple
 from pcapeda.model import Fragment, Frame, Skip, Why
 from pcapeda.net.udp import text4, text6
 
-HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION, SHIM6 = 0, 43, 44, 60, 140
-EXTENSIONS: Final = frozenset({HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION, SHIM6})
-"""Extension headers that another header follows: RFC 8200 4, and RFC 5533 5.1. AH is a layer of its own."""
+HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION = 0, 43, 44, 60
+EXTENSIONS: Final = frozenset({HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION})
+"""Extension headers that another header follows (RFC 8200 4). AH is a layer of its own."""
 
 MAX_EXTENSIONS: Final = 64
 
@@ -71,12 +71,8 @@ def read4(data: bytes, at: int, stop: int, end: int) -> Packet | Why:
     if total:
         end = at + total
     final = destination if header == 20 else _source_route(data[at + 20 : start], destination)
-    packet = Packet(
-        protocol, start, end, source, destination, final, (flags & 0x1FFF) << 3, flags & 0x2000 != 0, identification
-    )
-    if protocol in EXTENSIONS and not packet.offset and not packet.more:
-        return extensions(data, packet, min(stop, end))
-    return packet
+    offset, more = (flags & 0x1FFF) << 3, flags & 0x2000 != 0
+    return Packet(protocol, start, end, source, destination, final, offset, more, identification)
 
 
 def _source_route(options: bytes, destination: bytes) -> bytes:
@@ -153,13 +149,28 @@ def extensions(data: bytes, packet: Packet, stop: int) -> Packet | Why:
                 identification = int.from_bytes(data[at + 4 : at + 8], "big")
                 offset, more = place & 0xFFF8, place & 1 != 0
                 return Packet(data[at], at + 8, end, source, destination, final, offset, more, identification)
-        elif protocol == ROUTING and len(source) == 16:
-            final = _last_hop(data[at : at + size], final)
+        elif protocol == ROUTING:
+            if len(source) == 16:
+                final = last_hop(data[at : at + size], final)
+        elif protocol != FRAGMENT and not _options_fit(data, at + 2, at + size, stop):
+            return Why.MALFORMED
         protocol, at = data[at], at + size
     return Why.TOO_DEEP
 
 
-def _last_hop(header: bytes, destination: bytes) -> bytes:
+def _options_fit(data: bytes, at: int, header_end: int, stop: int) -> bool:
+    """Whether the options of a hop-by-hop or destination header end within the packet (RFC 8200 4.2)."""
+    while at < header_end:
+        if data[at] == 0:
+            at += 1
+        elif at + 2 > stop:
+            return False
+        else:
+            at += 2 + data[at + 1]
+    return at <= stop
+
+
+def last_hop(header: bytes, destination: bytes) -> bytes:
     """The final destination by a routing header with segments left, else `destination` (RFC 8200 8.1).
 
     It is the last address in types 0 (RFC 2460 4.4) and 3 (RFC 6554 3), the only one in 2 (RFC 6275 6.4.1), and the

@@ -179,15 +179,14 @@ def llc(c: Cursor) -> Step:
     destination, source, control = c.byte(0), c.byte(1), c.byte(2)
     # Supervisory and information frames have control fields of two bytes; only unnumbered ones have one.
     size = 3 if control & 3 == 3 else 4
-    if destination == 0xAA and source == 0xAA:
-        c.passed("llc", size)
-        return snap
     c.passed("llc", size)
-    information = control == 0x03 or control & 1 == 0
-    if destination == 0x06 and information:
-        return ip4
-    if destination == 0xFE and information:
-        return osi
+    if control == 0x03 or control & 1 == 0:  # unnumbered information, or information
+        if destination == 0xAA and source == 0xAA:
+            return snap
+        if destination == 0x06:
+            return ip4
+        if destination == 0xFE:
+            return osi
     return c.skip(Why.NOT_IP, f"llc 0x{destination:02x}")
 
 
@@ -267,6 +266,17 @@ def extension(protocol: int) -> Layer:
     return header
 
 
+def shim6(c: Cursor) -> Step:
+    """RFC 5533 5.1: an extension header of the common form."""
+    if not c.has(8):
+        return c.short("shim6", 8)
+    following, size = c.byte(0), 8 + c.byte(1) * 8
+    if not c.has(size):
+        return c.short("shim6", size)
+    c.passed("shim6", size)
+    return IP, following
+
+
 def authentication(c: Cursor) -> Step:
     """RFC 4302 2: the length is in words of four bytes, minus two."""
     size = (c.byte(1) + 2) * 4 if c.has(8) else 8
@@ -278,24 +288,29 @@ def authentication(c: Cursor) -> Step:
 
 
 def udp(c: Cursor) -> Step:
-    """RFC 768. Under decapsulation the payload is walked on if a port says that it is a tunnel."""
+    """RFC 768. Under decapsulation the payload is walked on if a port says that it is a tunnel.
+
+    That also holds where the length is more than IP has: what is inside may well be in order.
+    """
     found = finish(c.frame, c.data, c.at, c.stop, c.end, c.source, c.destination, c.final, c.via, c.fragments)
-    port = tunnel_port(found) if c.decapsulate and isinstance(found, Datagram) else None
-    if port is None or not isinstance(found, Datagram):
+    if not c.decapsulate or not c.has(8):
+        return found
+    port, length = tunnel_port(c.word(0), c.word(2)), c.word(4)
+    if port is None or 0 < length < 8 or (length == 0 and len(c.source) == 4):
         return found
     c.outer = found
-    c.limit(found.length)
-    c.passed(f"udp:{found.destination_port}", 8)
+    if isinstance(found, Datagram):
+        c.limit(found.length)
+    c.passed(f"udp:{c.word(2)}", 8)
     return Space.PORT, port
 
 
-def tunnel_port(found: Datagram) -> int | None:
-    """The port that says that a datagram is a tunnel's, if one does.
+def tunnel_port(low: int, high: int) -> int | None:
+    """The one of two UDP ports that says that the payload is a tunnel's, if one does.
 
     The lower port goes first, as in Wireshark: the higher one is the sender's own as a rule. Where the lower one is
     that of a service, the payload is the service's.
     """
-    low, high = found.source_port, found.destination_port
     if low > high:
         low, high = high, low
     if low in TUNNEL_PORTS:

@@ -73,6 +73,8 @@ def multiplexed(c: Cursor) -> Step:
         c.branch(c.at + size + length, c.stop, c.end, multiplexed)
     if not first & 0x80:
         return c.skip(Why.UNKNOWN_LAYER, "pppmux")
+    if not c.has(size + length):
+        return c.short("pppmux", size + length)
     c.passed("pppmux", size)
     c.limit(length)
     return ppp
@@ -83,6 +85,6 @@ def multilink(c: Cursor) -> Step:
     if not c.has(4):
         return c.short("mlppp", 4)
     if c.byte(0) & 0xC0 != 0xC0:
-        return c.skip(Why.UNKNOWN_LAYER, "mlppp fragment")
+        return c.skip(Why.LINK_FRAGMENT, "mlppp")
     c.passed("mlppp", 4)
     return ppp

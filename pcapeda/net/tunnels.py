@@ -5,7 +5,7 @@ A layer over UDP starts behind the UDP header, with the payload as its whole wor
 
 from typing import Final
 
-from pcapeda.model import Why
+from pcapeda.model import Datagram, Fragment, Why
 from pcapeda.net.cursor import Cursor, Layer, Space, Step
 from pcapeda.net.layers import by_version, ethernet, ip4, ip6
 from pcapeda.net.mpls import mpls
@@ -16,14 +16,14 @@ from pcapeda.net.wlan import wlan, wlan_swapped
 
 
 def gre(c: Cursor) -> Step:
-    """RFC 2784 2, RFC 2890 2; version 1 is RFC 2637 4.1 (PPTP), where bit 8 announces an acknowledgement."""
+    """RFC 2784 2, RFC 2890 2; and RFC 2637 4.1 (PPTP), where a bit announces an acknowledgement before PPP."""
     if not c.has(4):
         return c.short("gre", 4)
     flags, kind = c.word(0), c.word(2)
     if flags & 7 == 1 and kind == 0x6400:
         return eoip
     checksum, routing, key, sequence = flags & 0x8000, flags & 0x4000, flags & 0x2000, flags & 0x1000
-    acknowledge = flags & 7 == 1 and flags & 0x0080
+    acknowledge = flags & 0x0080 and kind == 0x880B
     size = 4 + sum(4 for field in (checksum or routing, key, sequence, acknowledge) if field)
     if not c.has(size):
         return c.short("gre", size)
@@ -60,7 +60,10 @@ def eoip(c: Cursor) -> Step:
 
 
 def erspan(c: Cursor) -> Step:
-    """draft-foschiano-erspan-03 4: type II has 8 bytes, type III 12 and 8 more where its last bit says so."""
+    """draft-foschiano-erspan-03 4: type II has 8 bytes, type III 12, and 8 more where its last bit says so.
+
+    Of the frame types that III knows only Ethernet is read.
+    """
     if not c.has(8):
         return c.short("erspan", 8)
     version = c.byte(0) >> 4
@@ -68,6 +71,8 @@ def erspan(c: Cursor) -> Step:
     if version == 2:
         if not c.has(12):
             return c.short("erspan", 12)
+        if c.word(10) & 0x7C00:
+            return c.skip(Why.NOT_IP, "erspan frame type")
         size = 20 if c.byte(11) & 1 else 12
     elif version != 1:
         return c.skip(Why.UNKNOWN_LAYER, f"erspan version {version}")
@@ -92,7 +97,10 @@ def nsh(c: Cursor) -> Step:
     """RFC 8300 2.2: the header's length is in words of four bytes."""
     if not c.has(8):
         return c.short("nsh", 8)
-    size = max(8, (c.word(0) & 0x3F) * 4)
+    kind, size = c.byte(2) & 0x0F, (c.word(0) & 0x3F) * 4
+    if kind == 1 and size != 24:
+        return c.skip(Why.MALFORMED, "nsh")
+    size = max(size, 8 if kind == 2 else 4)
     if not c.has(size):
         return c.short("nsh", size)
     following = NSH.get(c.byte(3))
@@ -249,12 +257,39 @@ def capwap(c: Cursor) -> Step:
         return c.skip(Why.MALFORMED, "capwap") if size < 8 else c.short("capwap", size)
     if keepalive:
         return c.skip(Why.NOT_IP, "capwap keep-alive")
-    if fragment and (not last or c.word(6) >> 3):
-        return c.skip(Why.UNKNOWN_LAYER, "capwap fragment")
+    if native and flags >> 9 & 0x1F != 1:
+        return c.skip(Why.UNKNOWN_LAYER, "capwap binding")
+    identification, offset = c.word(4), c.word(6) & 0xFFF8
     c.passed("capwap", size)
-    if not native:
-        return ethernet
-    return wlan_swapped if flags >> 9 & 0x1F == 1 else c.skip(Why.UNKNOWN_LAYER, "capwap binding")
+    if fragment:
+        return _capwap_fragment(c, CAPWAP_802_11 if native else CAPWAP_802_3, identification, offset, not last)
+    return wlan_swapped if native else ethernet
+
+
+CAPWAP_802_3, CAPWAP_802_11 = -1, -2
+"""What a fragmented CAPWAP payload is, in place of an IP protocol number; `walk` leads them on when it is whole."""
+
+
+def _capwap_fragment(c: Cursor, kind: int, identification: int, offset: int, more: bool) -> Step:
+    """RFC 5415 4.3: fragments of one frame share an identification; offsets are in words of eight bytes."""
+    outer = c.outer
+    if not isinstance(outer, Datagram):
+        return c.skip(Why.LINK_FRAGMENT, "capwap")
+    return Fragment(
+        (c.via, outer.source, outer.source_port, outer.destination, outer.destination_port, identification),
+        offset,
+        more,
+        c.take(0, c.stop - c.at),
+        c.end - c.at,
+        kind,
+        outer.source,
+        outer.destination,
+        outer.ip_version,
+        c.via,
+        c.frame.time_ns,
+        c.frame.number,
+        c.frame.interface,
+    )
 
 
 def ayiya(c: Cursor) -> Step:
@@ -288,7 +323,7 @@ def tzsp(c: Cursor) -> Step:
     if not c.has(4):
         return c.short("tzsp", 4)
     kind, following = c.byte(1), TZSP.get(c.word(2))
-    if kind not in (0, 1) or following is None:
+    if kind in (3, 4, 5) or following is None:  # configuration, keep-alive, port opener
         return c.skip(Why.NOT_IP, "tzsp")
     c.passed("tzsp", 4)
     while c.has(1) and c.byte(0) != 1:
@@ -301,12 +336,12 @@ def tzsp(c: Cursor) -> Step:
 
 
 def jmirror(c: Cursor) -> Step:
-    """Juniper packet mirroring: two identifiers of four bytes, then IP or HDLC framing."""
+    """Juniper packet mirroring: two identifiers of four bytes, then IP without options, or HDLC framing."""
     if not c.has(9):
         return c.short("jmirror", 9)
     c.passed("jmirror", 8)
-    version = c.byte(0) >> 4
-    return ip4 if version == 4 else ip6 if version == 6 else ppp_hdlc
+    first = c.byte(0)
+    return ip4 if first == 0x45 else ip6 if first >> 4 == 6 else ppp_hdlc
 
 
 def batman_gateway(c: Cursor) -> Step:

@@ -125,6 +125,8 @@ NOT_IP: Final = {
 """EtherTypes that never lead to UDP, by name."""
 
 IP: Final[dict[int, Layer]] = {
+    tunnels.CAPWAP_802_11: wlan.wlan_swapped,
+    tunnels.CAPWAP_802_3: layers.ethernet,
     0: layers.extension(ip.HOP_BY_HOP),
     4: layers.ip4,
     17: layers.udp,
@@ -139,7 +141,7 @@ IP: Final[dict[int, Layer]] = {
     103: layers.pim,
     136: layers.udp_lite,
     137: mpls.mpls,
-    140: layers.extension(ip.SHIM6),
+    140: layers.shim6,
     143: layers.ethernet,
 }
 
@@ -238,8 +240,8 @@ def decode(frame: Frame) -> Found:
     return found
 
 
-def walk(c: Cursor, step: Step) -> tuple[Found, Datagram | None]:
-    """Walk from `step` to the end; beside what is there, the datagram of the tunnel that it is in, if it is in one."""
+def walk(c: Cursor, step: Step) -> tuple[Found, Datagram | Skip | None]:
+    """Walk from `step` to the end: what is there, and what to answer for the tunnel that it is in, if it is in one."""
     for _ in range(MAX_LAYERS):
         if isinstance(step, Skip):
             branch = c.turn()

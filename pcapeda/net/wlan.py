@@ -48,7 +48,7 @@ def _frame(c: Cursor, kind_at: int, flags_at: int, *, padded: bool) -> Step:
     if flags & 0x40:
         return c.skip(Why.ENCRYPTED, "802.11")
     if flags & 0x04:
-        return c.skip(Why.UNKNOWN_LAYER, "802.11 fragment")
+        return c.skip(Why.LINK_FRAGMENT, "802.11")
     mesh = subtype & QOS and flags & 3 == 3 and c.byte(qos_at + 1) & 1
     receiver, transmitter = c.take(4, 6), c.take(10, 6)
     c.passed("802.11", size + (-size % 4 if padded else 0))
