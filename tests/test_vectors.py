@@ -34,7 +34,7 @@ LINKS = [
     ("RFC 1042, LLC and SNAP", 1, MACS + "0026 aaaa03 000000 0800" + IP4, "snap"),
     ("RFC 3032, label 16", 1, MACS + "8847 00010140" + IP4, "mpls:16"),
     ("RFC 2516, PPPoE session 1", 1, MACS + "8864 11 00 0001 0020 0021" + IP4, "pppoe"),
-    ("RFC 8300, NSH with next protocol IPv4", 1, MACS + "894f 0fc2 02 01 000001ff" + IP4, "nsh"),
+    ("RFC 8300, NSH with next protocol IPv4", 1, MACS + "894f 0fc2 02 01 000001ff" + IP4, "nsh:1"),
     ("LINKTYPE_LINUX_SLL", 113, "0000 0001 0006 0200000000010000 0800" + IP4, "sll"),
     ("LINKTYPE_LINUX_SLL2", 276, "0800 0000 00000002 0001 00 06 0200000000010000" + IP4, "sll2"),
     ("LINKTYPE_NULL, little-endian AF_INET", 0, "02000000" + IP4, "null"),
