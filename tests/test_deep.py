@@ -1,0 +1,141 @@
+"""Scapy's dissection as the twin of the fast path, and how it is contained."""
+
+import pytest
+
+from pcapeda.model import Datagram, Fragment, Frame, Skip, Why
+from pcapeda.net import deep, walk, wire
+from pcapeda.net.extract import UNKNOWN
+from tests import stacks
+from tests.stacks import E4, HOST6, P4, PEER6, ether, hexed, ip4, ip6, udp, via4
+
+
+def frame(data: bytes, linktype: int = 1, length: int | None = None) -> Frame:
+    return Frame(7, linktype, data, length or len(data), "eth0", 3)
+
+
+@pytest.mark.parametrize("size", [None, 60], ids=["whole", "cut"])
+def test_the_twins_agree_on_every_kind_of_packet(size: int | None) -> None:
+    """Wherever the fast path answers, the walker and Scapy give the same."""
+    answered = 0
+    for linktype, name, data in stacks.everything():
+        one = frame(data[:size], linktype, len(data))
+        fast = wire.decode(one)
+        if isinstance(fast, Skip):
+            # A refusal is final: nobody else may see a datagram there.
+            if fast.why not in UNKNOWN:
+                assert isinstance(walk.decode(one), Skip), name
+                assert isinstance(deep.decode(one), Skip), name
+            continue
+        answered += 1
+        assert walk.decode(one) == fast, name
+        assert deep.decode(one) == fast, name
+    assert answered > 300
+
+
+@pytest.mark.parametrize(
+    ("data", "via"),
+    [
+        (stacks.over4(51, hexed("11 04 0000 00000001 00000001") + bytes(12) + udp()), ("eth", "ip4", "ah")),
+        (stacks.over4(47, stacks.gre(0x0800, P4)), ("eth", "ip4", "gre", "ip4")),
+        (ether(0x8847, stacks.mpls(16, 17) + P4), ("eth", "mpls:16", "mpls:17", "ip4")),
+        (
+            ether(0x8864, hexed("11000001") + bytes([0, len(P4) + 2]) + hexed("0021") + P4),
+            ("eth", "pppoe", "ppp", "ip4"),
+        ),
+    ],
+)
+def test_layers_beyond_the_fast_path(data: bytes, via: tuple[str, ...]) -> None:
+    """Scapy's walk names the layers as the walker does."""
+    found = deep.decode(frame(data))
+    assert isinstance(found, Datagram)
+    assert found.via == via
+    assert found == walk.decode(frame(data))
+
+
+@pytest.mark.parametrize(
+    ("data", "via"),
+    [
+        (via4(4789, hexed("08000000 00002a00") + E4), ("eth", "ip4", "udp:4789", "vxlan:42", "eth", "ip4")),
+        (via4(6081, hexed("00 00 0800 00002a00") + P4), ("eth", "ip4", "udp:6081", "geneve:42", "ip4")),
+    ],
+)
+def test_decapsulation(data: bytes, via: tuple[str, ...]) -> None:
+    """Under decapsulation the innermost datagram that Scapy's tunnels lead to; else the outermost."""
+    inner, outer = deep.decode(frame(data), decapsulate=True), deep.decode(frame(data))
+    assert isinstance(inner, Datagram)
+    assert isinstance(outer, Datagram)
+    assert (inner.via, inner.payload) == (via, b"hello world")
+    assert outer.via == ("eth", "ip4")
+
+
+class TestFidelity:
+    def test_payload_is_raw(self) -> None:
+        """A payload that Scapy would rebuild differently is taken as it was: a DHCP message with odd options."""
+        payload = bytes([1, 1, 6, 0]) + bytes(232) + hexed("63825363 350101 ff 00 00 ff ff 12")
+        found = deep.decode(frame(ether(0x0800, ip4(udp(payload, sport=68, dport=67)))))
+        assert isinstance(found, Datagram)
+        assert (found.payload, found.checksum_status) == (payload, "good")
+
+    def test_the_first_fragment_is_one(self) -> None:
+        """A first fragment holds a whole UDP header and is a fragment all the same."""
+        found = deep.decode(frame(ether(0x0800, ip4(udp(bytes(64))[:40], more=True))))
+        assert isinstance(found, Fragment)
+
+    def test_quotes_are_none(self) -> None:
+        """An ICMPv6 redirect cites a datagram: it is not one (RFC 4861 4.5)."""
+        redirect = hexed("89 00 0000 00000000") + bytes(32) + hexed("04 0c 0000 00000000") + ip6()
+        found = deep.decode(frame(ether(0x86DD, ip6(redirect, 58))))
+        assert found == Skip(Why.NOT_UDP, "icmp", 54, 3)
+
+    def test_surplus_and_padding(self) -> None:
+        """The UDP length rules the payload."""
+        found = deep.decode(frame(ether(0x86DD, ip6(udp(source=HOST6, destination=PEER6) + b"surplus")) + bytes(9)))
+        assert isinstance(found, Datagram)
+        assert found.payload == b"hello world"
+
+
+class TestContainment:
+    def test_whatever_scapy_raises(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An exception in a dissector is a Skip of this frame."""
+        from scapy.layers.inet import IP
+
+        def explode(self: object, data: bytes) -> bytes:
+            raise RecursionError
+
+        monkeypatch.setattr(IP, "do_dissect", explode)
+        assert deep.decode(frame(E4)) == Skip(Why.UNKNOWN_LAYER, "scapy: IP", 14, 3)
+
+    def test_payloads_are_not_dissected(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """No dissector of anything over UDP is called."""
+        from scapy.layers.dns import DNS
+
+        def explode(self: object, data: bytes) -> bytes:
+            raise AssertionError
+
+        monkeypatch.setattr(DNS, "do_dissect", explode)
+        found = deep.decode(frame(ether(0x0800, ip4(udp(bytes(40), dport=53)))), decapsulate=True)
+        assert isinstance(found, Datagram)
+
+    def test_depth(self) -> None:
+        """More layers than a packet has end the walk."""
+        data = stacks.MAC + hexed("8100 0001") * 200 + hexed("0800") + P4
+        found = deep.decode(frame(data))
+        assert isinstance(found, Skip)
+        assert found.why is Why.TOO_DEEP
+
+    def test_size(self) -> None:
+        """A frame larger than any link carries is not given to Scapy."""
+        found = deep.decode(frame(E4 + bytes(deep.MAX_SIZE)))
+        assert isinstance(found, Skip)
+        assert found.why is Why.UNKNOWN_LAYER
+
+    def test_scapy_stays_as_it_was(self) -> None:
+        """Decoding changes no binding of Scapy's: a user's own dissection goes on as before."""
+        from scapy.layers.inet import IP, UDP
+        from scapy.layers.l2 import Ether
+
+        deep.decode(frame(E4), decapsulate=True)
+        before = [list(layer.payload_guess) for layer in (Ether, IP, UDP)]
+        for _, _, data in list(stacks.everything())[:200]:
+            deep.decode(frame(data), decapsulate=True)
+        assert [list(layer.payload_guess) for layer in (Ether, IP, UDP)] == before

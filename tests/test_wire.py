@@ -1,0 +1,143 @@
+"""The fast path: lengths, cuts and checksums have one outcome each."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pcapeda.model import Datagram, Fragment, Frame, Skip, Why
+from pcapeda.net import walk, wire
+from pcapeda.net.extract import UNKNOWN
+from tests.stacks import HOST6, PEER6, checksum, ether, hexed, ip4, ip6, udp
+
+
+def decode(data: bytes, *, linktype: int = 1, length: int | None = None) -> Datagram | Fragment | Skip:
+    return wire.decode(Frame(5, linktype, data, length or len(data), "eth0", 9))
+
+
+def udp6(payload: bytes = b"hello world", **fields: int) -> bytes:
+    return udp(payload, source=HOST6, destination=PEER6, **fields)
+
+
+class TestLengths:
+    def test_the_udp_length_rules(self) -> None:
+        """What follows the datagram in the IP payload, or IP in the frame, is not payload."""
+        found = decode(ether(0x0800, ip4(udp() + b"surplus")) + bytes(13))
+        assert isinstance(found, Datagram)
+        assert (found.payload, found.length, found.whole, found.checksum_status) == (b"hello world", 19, True, "good")
+
+    @pytest.mark.parametrize("length", [0, 7, 20, 65_535])
+    @pytest.mark.parametrize("version", [4, 6])
+    def test_a_length_that_contradicts_ip(self, length: int, version: int) -> None:
+        """Less than a header, or more than IP carries, is a skip of its own."""
+        data = ether(0x0800, ip4(udp(length=length))) if version == 4 else ether(0x86DD, ip6(udp6(length=length)))
+        found = decode(data)
+        assert isinstance(found, Skip)
+        assert found.why is Why.BAD_LENGTH
+
+    def test_an_empty_datagram(self) -> None:
+        """A length of 8 is a datagram without payload."""
+        found = decode(ether(0x0800, ip4(udp(b""))))
+        assert isinstance(found, Datagram)
+        assert (found.payload, found.length, found.checksum_status) == (b"", 8, "good")
+
+    def test_segmentation_offload(self) -> None:
+        """An IPv4 total length of 0 means the rest of the frame."""
+        found = decode(ether(0x0800, ip4(total=0)))
+        assert isinstance(found, Datagram)
+        assert found.payload == b"hello world"
+
+    @pytest.mark.parametrize("first", [0x44, 0x55, 0x05])
+    def test_a_bad_header(self, first: int) -> None:
+        """A header length below five words, or another version, makes no sense."""
+        found = decode(ether(0x0800, ip4(first=first)))
+        assert isinstance(found, Skip)
+        assert found.why is Why.MALFORMED
+
+
+class TestCuts:
+    def test_a_payload_cut_by_the_snap_length(self) -> None:
+        """What was captured is given, said to be not whole, its checksum unverified."""
+        data = ether(0x0800, ip4())
+        found = decode(data[:-4], length=len(data))
+        assert isinstance(found, Datagram)
+        assert (found.payload, found.length, found.whole) == (b"hello w", 19, False)
+        assert found.checksum_status == "unverified"
+
+    def test_no_checksum_in_a_cut_payload(self) -> None:
+        """Absent is absent, cut or not."""
+        data = ether(0x0800, ip4(udp(value=0)))
+        found = decode(data[:-4], length=len(data))
+        assert isinstance(found, Datagram)
+        assert found.checksum_status == "absent"
+
+    @pytest.mark.parametrize("size", [3, 16, 33, 34, 41])
+    def test_headers_cut_by_the_snap_length(self, size: int) -> None:
+        """Nothing can be told from a part of a header."""
+        data = ether(0x0800, ip4())
+        found = decode(data[:size], length=len(data))
+        assert isinstance(found, Skip)
+        assert found.why is Why.CUT
+
+    def test_headers_that_were_never_whole(self) -> None:
+        """A frame that was as short on the wire is malformed, not cut."""
+        found = decode(ether(0x0800, ip4())[:20])
+        assert isinstance(found, Skip)
+        assert found.why is Why.MALFORMED
+
+
+class TestChecksums:
+    @pytest.mark.parametrize("payload", [b"", b"\0", b"odd", b"even", bytes(1000), b"\xff" * 999])
+    @pytest.mark.parametrize("version", [4, 6])
+    def test_good_and_bad(self, payload: bytes, version: int) -> None:
+        """Over both versions, for odd and even lengths."""
+        for change, status in ((0, "good"), (1, "bad")):
+            segment = udp(payload) if version == 4 else udp6(payload)
+            value = int.from_bytes(segment[6:8], "big") ^ change or 0xFFFE
+            segment = segment[:6] + value.to_bytes(2, "big") + segment[8:]
+            found = decode(ether(0x0800, ip4(segment)) if version == 4 else ether(0x86DD, ip6(segment)))
+            assert isinstance(found, Datagram)
+            assert (found.checksum_status, found.checksum) == (status, value)
+
+    def test_zero(self) -> None:
+        """Absent over IPv4 (RFC 768), illegal over IPv6 (RFC 8200 8.1)."""
+        four, six = decode(ether(0x0800, ip4(udp(value=0)))), decode(ether(0x86DD, ip6(udp6(value=0))))
+        assert isinstance(four, Datagram)
+        assert isinstance(six, Datagram)
+        assert (four.checksum_status, six.checksum_status) == ("absent", "bad")
+
+    @given(st.binary(max_size=300))
+    def test_against_the_definition(self, payload: bytes) -> None:
+        """RFC 1071 word by word agrees with the arithmetic used here."""
+        segment = udp(payload)
+        pseudo = bytes([192, 0, 2, 1, 198, 51, 100, 2, 0, 17]) + len(segment).to_bytes(2, "big")
+        found = decode(ether(0x0800, ip4(segment)))
+        assert isinstance(found, Datagram)
+        assert (found.checksum_status == "good") is (checksum(pseudo + segment) == 0)
+
+
+def test_it_says_what_it_does_not_know() -> None:
+    """Only a Skip of unknown link or layer may be asked of others; the rest is final."""
+    unknown = [decode(ether(0x8847, bytes(40))), decode(bytes(40), linktype=105), decode(ether(0x0800, ip4(b"", 47)))]
+    known = [decode(ether(0x0806, bytes(28))), decode(ether(0x0800, ip4(bytes(20), 6))), decode(b"\0")]
+    assert all(isinstance(found, Skip) and found.why in UNKNOWN for found in unknown)
+    assert all(isinstance(found, Skip) and found.why not in UNKNOWN for found in known)
+
+
+def test_too_many_tags() -> None:
+    """A stack of VLAN tags without end is cut."""
+    found = decode(bytes(12) + hexed("8100 0001") * 1000)
+    assert isinstance(found, Skip)
+    assert found.why is Why.TOO_DEEP
+
+
+@given(
+    st.sampled_from([0, 1, 9, 12, 14, 50, 101, 108, 113, 228, 229, 276]), st.binary(max_size=120), st.integers(0, 200)
+)
+def test_any_bytes(linktype: int, data: bytes, more: int) -> None:
+    """No bytes make it raise, and the walker agrees wherever it answers."""
+    frame = Frame(None, linktype, data, len(data) + more, None, 1)
+    found = wire.decode(frame)
+    if isinstance(found, Skip):
+        assert found.why in UNKNOWN or isinstance(walk.decode(frame), Skip)
+    else:
+        assert walk.decode(frame) == found
