@@ -11,8 +11,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from pcapeda.events.shape import Shape
     from pcapeda.fleet import run_many
+    from pcapeda.job import Bus, Job
     from pcapeda.model import Datagram, Entry, Report, Skip
-    from pcapeda.pipeline import Bus, Job, datagrams, execute
+    from pcapeda.pipeline import datagrams, execute
     from pcapeda.sinks.eventbridge import EventBridgeSink
     from pcapeda.sinks.memory import MemorySink
 
@@ -23,8 +24,8 @@ _HOMES = {
     "Entry": "model",
     "Report": "model",
     "Skip": "model",
-    "Bus": "pipeline",
-    "Job": "pipeline",
+    "Bus": "job",
+    "Job": "job",
     "datagrams": "pipeline",
     "execute": "pipeline",
     "EventBridgeSink": "sinks.eventbridge",

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from pcapeda.job import Job
 from pcapeda.model import Report
-from pcapeda.pipeline import Job, execute
+from pcapeda.pipeline import execute
 
 Map = Callable[[Callable[[Job], Report], Sequence[Job]], Iterable[Report]]
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from pcapeda.errors import BadConfig
 from pcapeda.events.shape import Shape
+from pcapeda.job import Job
 from pcapeda.model import ACCOUNT, REGION, Report
-from pcapeda.pipeline import Job, execute
+from pcapeda.pipeline import execute
 from pcapeda.rules.documents import read_document
 from pcapeda.rules.load import Loaded, load
 from pcapeda.rules.rule import DEFAULT_BUS

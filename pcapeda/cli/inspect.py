@@ -32,7 +32,8 @@ def inspect(
 ) -> None:
     """Show what captures hold, and what replaying them would cost."""
     from pcapeda.events.shape import Shape
-    from pcapeda.pipeline import Job, execute
+    from pcapeda.job import Job
+    from pcapeda.pipeline import execute
     from pcapeda.sinks.survey import SurveySink
     from pcapeda.view import Talk, open_console
 

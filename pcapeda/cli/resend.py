@@ -26,8 +26,9 @@ def resend(
 
     Ctrl-C ends it at any point: what was not delivered stays in the spool.
     """
-    from pcapeda.pipeline import Bus, spool_target
+    from pcapeda.job import Bus
     from pcapeda.pipeline import resend as deliver
+    from pcapeda.pipeline import spool_target
     from pcapeda.view import Talk, open_console, show_summary
 
     meant = spool_target(folder) or Bus()

@@ -16,7 +16,7 @@ from pcapeda.errors import BadConfig, ExitStatus, OutputClosed, PcapedaError
 from pcapeda.model import Entry, Report, Sink
 
 if TYPE_CHECKING:
-    from pcapeda.pipeline import Job
+    from pcapeda.job import Job
 
 
 def choose_sink(job: "Job", *, dry_run: bool, output: Output | None, verbose: bool) -> Sink:
@@ -115,7 +115,7 @@ def make_job(given: Mapping[str, Any], **own: Any) -> "Job":
     """
     from pcapeda.events.quotas import check_identity
     from pcapeda.events.shape import Shape
-    from pcapeda.pipeline import Bus, Job
+    from pcapeda.job import Bus, Job
 
     resources = tuple(given["resource"] or ())
     check_identity(given["source"], given["detail_type"], resources, given["bus"])
