@@ -119,8 +119,8 @@ class Fragment(NamedTuple):
     Fragments with an equal `key` belong together; `offset` is in bytes, `data` is the fragment's share of the IP
     payload as captured and `length` the share the IP header claims (more than `len(data)` where the snap length cut
     it). `via` ends with the IP layer that was fragmented. What follows once the payload is whole (`protocol`, the
-    addresses) travels along; `final` is the destination that transport checksums cover where a source route or a
-    routing header names another one than the IP header does, else empty.
+    addresses) travels along; `pseudo` holds the two addresses that transport checksums cover, where a source route, a
+    routing header or a home address names others than the IP header does, else nothing.
     """
 
     key: Hashable
@@ -136,7 +136,7 @@ class Fragment(NamedTuple):
     time_ns: int | None
     number: int
     interface: str | None
-    final: str = ""
+    pseudo: bytes = b""
 
 
 class Damage(NamedTuple):

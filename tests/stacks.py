@@ -255,6 +255,11 @@ def ethernet() -> Iterator[tuple[str, bytes]]:
             ether(0x894F, hexed("0fc402") + bytes([following]) + hexed("000064ff 00010204 00000000") + body),
         )
     yield "nsh 1 of another length", ether(0x894F, hexed("0fc50103 000064ff") + bytes(12) + E4)
+    yield "fabricpath", ether(0x8903, hexed("0041") + E4)
+    yield "fabricpath fcs", ether(0x8903, hexed("0041") + E4 + bytes(4))
+    yield "fabricpath vlan", ether(0x8903, hexed("0041") + MAC + hexed("8100 0005 0800") + P4 + bytes(9))
+    yield "fabricpath llc", ether(0x8903, hexed("0041") + ether(8 + len(P4), SNAP + hexed("0800") + P4) + bytes(4))
+    yield "vlan fabricpath", ether(0x8100, hexed("0005 8903 0041") + E4 + bytes(4))
     yield "hsr", ether(0x892F, pack("!HH", 6 + len(P4), 1) + hexed("0800") + P4)
     yield "hsr vlan", ether(0x892F, pack("!HH", 10 + len(P4), 1) + hexed("8100 0005 0800") + P4)
     yield "vlan hsr", ether(0x8100, hexed("0005892f") + pack("!HH", 6 + len(P4), 1) + hexed("0800") + P4)
@@ -349,6 +354,9 @@ def ip_layer() -> Iterator[tuple[str, bytes]]:
                 yield f"routing {kind} left {left} for {final}", over6(43, head + segment)
     compressed = hexed("11 02 03 01 8f 70 0000") + hexed("000000000000000a")[:8] + hexed("0b") + bytes(7)
     yield "routing rpl compressed", over6(43, compressed + udp(source=HOST6, destination="2001:db8::b"))
+    for name, source in (("care-of", HOST6), ("home", "2001:db8::9")):
+        home = hexed("1102 0102 0000 c910") + ip_address("2001:db8::9").packed
+        yield f"home address, checksum over {name}", over6(60, home + udp(source=source, destination=PEER6))
     ah = hexed("11 04 0000 00000001 00000001") + bytes(12)
     yield "ah 4", over4(51, ah + u4)
     yield "ah 6", over6(51, hexed("11 04 0000 00000001 00000001") + bytes(12) + u6)

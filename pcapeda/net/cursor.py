@@ -41,7 +41,7 @@ class Cursor:
     """A place in the bytes of one frame, or of a reassembled payload.
 
     `at` is the next byte to read, `stop` where readable bytes end (the capture cut them there, or an enclosing layer
-    ends), `end` where the innermost layer claims to end. `via` is the way so far. `source`, `destination` and `final`
+    ends), `end` where the innermost layer claims to end. `via` is the way so far. `source`, `destination` and `pseudo`
     are those of the innermost IP header. `outer` is what to answer if the tunnel that is being walked leads to no
     datagram: the one whose payload it is.
     `fragments` are the frames that the payload was reassembled from, `branches` the parts of a layer not yet read.
@@ -54,10 +54,10 @@ class Cursor:
         "decapsulate",
         "destination",
         "end",
-        "final",
         "fragments",
         "frame",
         "outer",
+        "pseudo",
         "source",
         "stop",
         "via",
@@ -70,7 +70,7 @@ class Cursor:
         self.stop = len(frame.data)
         self.end = max(frame.wire_length, self.stop)
         self.via: tuple[str, ...] = ()
-        self.source = self.destination = self.final = b""
+        self.source = self.destination = self.pseudo = b""
         self.decapsulate = decapsulate
         self.outer: Datagram | Skip | None = None
         self.fragments: tuple[int, ...] = ()

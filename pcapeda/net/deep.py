@@ -79,7 +79,7 @@ class _Ip(NamedTuple):
     end: int
     source: bytes
     destination: bytes
-    final: bytes
+    pseudo: bytes
 
 
 class _Scapy(NamedTuple):
@@ -248,7 +248,7 @@ class _Walk:
             if packet.ihl < 5 or 0 < packet.len < packet.ihl * 4:
                 return self._skip(Why.MALFORMED)
             source, destination = data[start + 12 : start + 16], data[start + 16 : start + 20]
-            self.at, end, final = start + packet.ihl * 4, start + packet.len, destination
+            self.at, end, pseudo = start + packet.ihl * 4, start + packet.len, source + destination
             if packet.len == 0:
                 end = max(self.frame.wire_length, len(data))
             if self.at - start > size:
@@ -258,12 +258,12 @@ class _Walk:
             ]
             for option in routes[:1]:
                 if option.pointer <= option.length - 3 and option.routers:
-                    final = inet_pton(AF_INET, option.routers[-1])
+                    pseudo = source + inet_pton(AF_INET, option.routers[-1])
         else:
             source, destination = data[start + 8 : start + 24], data[start + 24 : start + 40]
-            self.at, end, final = start + 40, start + 40 + packet.plen, destination
+            self.at, end, pseudo = start + 40, start + 40 + packet.plen, source + destination
         self._name("ip4" if ip4 else "ip6")
-        self.ip = _Ip(packet.proto if ip4 else packet.nh, end, source, destination, final)
+        self.ip = _Ip(packet.proto if ip4 else packet.nh, end, source, destination, pseudo)
         if ip4 or packet.plen or packet.nh:
             self.stop = min(self.stop, end)
         if ip4 and (packet.flags.MF or packet.frag):
@@ -282,21 +282,25 @@ class _Walk:
             if not lengths or lengths[0] <= 0xFFFF:
                 return self._skip(Why.MALFORMED)
             self.ip = self.ip._replace(end=self.ip.end + lengths[0])
+        elif name == "IPv6ExtHdrDestOpt":
+            homes = [option.hoa for option in packet.options if type(option).__name__ == "HAO"]
+            if homes:
+                self.ip = self.ip._replace(pseudo=inet_pton(AF_INET6, homes[0]) + self.ip.pseudo[16:])
         elif name in ("IPv6ExtHdrRouting", "IPv6ExtHdrSegmentRouting") and packet.segleft and packet.addresses:
-            final = self.ip.final
+            final = self.ip.pseudo[16:]
             if packet.type in (0, 2, 4):
                 last = packet.addresses[0 if name == "IPv6ExtHdrSegmentRouting" else -1]
                 final = inet_pton(AF_INET6, last)
             elif packet.type == 3:  # compressed addresses, which Scapy does not read
                 final = ip.last_hop(self.frame.data[self.at - size : self.at], final)
-            self.ip = self.ip._replace(final=final)
+            self.ip = self.ip._replace(pseudo=self.ip.pseudo[:16] + final)
         self.ip = self.ip._replace(protocol=packet.nh)
         return None
 
     def _fragment(self, offset: int, more: bool, identification: int) -> Found:
         assert self.ip is not None
-        protocol, end, source, destination, final = self.ip
-        packet = ip.Packet(protocol, self.at, end, source, destination, final, offset, more, identification)
+        protocol, end, source, destination, pseudo = self.ip
+        packet = ip.Packet(protocol, self.at, end, source, destination, pseudo, offset, more, identification)
         return ip.fragment(self.frame, self.frame.data, packet, len(self.frame.data), self.via)
 
     def _next(self, packet: Any, scapy: _Scapy) -> Any:
@@ -324,7 +328,7 @@ class _Walk:
         data = self.frame.data
         stop = len(data) if self.outer is None else self.stop
         found = udp.finish(
-            self.frame, data, self.at, stop, self.ip.end, self.ip.source, self.ip.destination, self.ip.final, self.via
+            self.frame, data, self.at, stop, self.ip.end, self.ip.source, self.ip.destination, self.ip.pseudo, self.via
         )
         if (
             not self.decapsulate

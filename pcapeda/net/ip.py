@@ -38,8 +38,8 @@ UNFRAGMENTABLE: Final = {
 class Packet(NamedTuple):
     """What an IP header says of its payload: protocol, where it starts and ends, between which addresses.
 
-    `end` is where the header claims that the payload ends, whatever was captured. `final` is the destination that
-    transport checksums cover. A fragment has `more` set or an `offset` that is not 0.
+    `end` is where the header claims that the payload ends, whatever was captured. `pseudo` holds the two
+    addresses that transport checksums cover. A fragment has `more` set or an `offset` that is not 0.
     """
 
     protocol: int
@@ -47,7 +47,7 @@ class Packet(NamedTuple):
     end: int
     source: bytes
     destination: bytes
-    final: bytes
+    pseudo: bytes
     offset: int = 0
     more: bool = False
     identification: int = 0
@@ -70,9 +70,9 @@ def read4(data: bytes, at: int, stop: int, end: int) -> Packet | Why:
         return Why.CUT if start <= end else Why.MALFORMED
     if total:
         end = at + total
-    final = destination if header == 20 else _source_route(data[at + 20 : start], destination)
+    pseudo = source + (destination if header == 20 else _source_route(data[at + 20 : start], destination))
     offset, more = (flags & 0x1FFF) << 3, flags & 0x2000 != 0
-    return Packet(protocol, start, end, source, destination, final, offset, more, identification)
+    return Packet(protocol, start, end, source, destination, pseudo, offset, more, identification)
 
 
 def _source_route(options: bytes, destination: bytes) -> bytes:
@@ -108,7 +108,7 @@ def read6(data: bytes, at: int, stop: int, end: int) -> Packet | Why:
         if jumbo is None:
             return Why.CUT if stop < start + 8 <= end else Why.MALFORMED
         length = jumbo
-    packet = Packet(protocol, start, start + length, source, destination, destination)
+    packet = Packet(protocol, start, start + length, source, destination, source + destination)
     return extensions(data, packet, min(stop, packet.end)) if protocol in EXTENSIONS else packet
 
 
@@ -134,10 +134,10 @@ def extensions(data: bytes, packet: Packet, stop: int) -> Packet | Why:
 
     An atomic fragment (RFC 6946) is no fragment.
     """
-    protocol, at, end, source, destination, final, *_ = packet
+    protocol, at, end, source, destination, pseudo, *_ = packet
     for _ in range(MAX_EXTENSIONS):
         if protocol not in EXTENSIONS:
-            return Packet(protocol, at, end, source, destination, final)
+            return Packet(protocol, at, end, source, destination, pseudo)
         size = 8
         if at + 8 <= stop and protocol != FRAGMENT:
             size += data[at + 1] * 8
@@ -148,12 +148,15 @@ def extensions(data: bytes, packet: Packet, stop: int) -> Packet | Why:
             if place & 0xFFF9 and len(source) == 16:
                 identification = int.from_bytes(data[at + 4 : at + 8], "big")
                 offset, more = place & 0xFFF8, place & 1 != 0
-                return Packet(data[at], at + 8, end, source, destination, final, offset, more, identification)
+                return Packet(data[at], at + 8, end, source, destination, pseudo, offset, more, identification)
         elif protocol == ROUTING:
             if len(source) == 16:
-                final = last_hop(data[at : at + size], final)
-        elif protocol != FRAGMENT and not _options_fit(data, at + 2, at + size, stop):
-            return Why.MALFORMED
+                pseudo = pseudo[:16] + last_hop(data[at : at + size], pseudo[16:])
+        elif protocol != FRAGMENT:
+            if not _options_fit(data, at + 2, at + size, stop):
+                return Why.MALFORMED
+            if protocol == DESTINATION and len(source) == 16:
+                pseudo = _home(data[at + 2 : at + size], pseudo[:16]) + pseudo[16:]
         protocol, at = data[at], at + size
     return Why.TOO_DEEP
 
@@ -168,6 +171,19 @@ def _options_fit(data: bytes, at: int, header_end: int, stop: int) -> bool:
         else:
             at += 2 + data[at + 1]
     return at <= stop
+
+
+def _home(options: bytes, source: bytes) -> bytes:
+    """The home address of a mobile node, if there is one: it stands for the source in checksums (RFC 6275 6.3)."""
+    at = 0
+    while at + 2 <= len(options):
+        if options[at] == 0:
+            at += 1
+            continue
+        if options[at] == 0xC9 and options[at + 1] == 16 and at + 18 <= len(options):
+            return options[at + 2 : at + 18]
+        at += 2 + options[at + 1]
+    return source
 
 
 def last_hop(header: bytes, destination: bytes) -> bytes:
@@ -216,7 +232,7 @@ def fragment(frame: Frame, data: bytes, packet: Packet, stop: int, via: tuple[st
         frame.time_ns,
         frame.number,
         frame.interface,
-        "" if packet.final == packet.destination else text(packet.final),
+        b"" if packet.pseudo == packet.source + packet.destination else packet.pseudo,
     )
 
 
@@ -224,5 +240,4 @@ def reassembled(first: Fragment, size: int) -> Packet:
     """The packet whose payload of `size` bytes was put together, by the fragment `first` that was at offset 0."""
     family = AF_INET if first.ip_version == 4 else AF_INET6
     source, destination = inet_pton(family, first.source), inet_pton(family, first.destination)
-    final = inet_pton(family, first.final) if first.final else destination
-    return Packet(first.protocol, 0, size, source, destination, final)
+    return Packet(first.protocol, 0, size, source, destination, first.pseudo or source + destination)

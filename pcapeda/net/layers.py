@@ -109,6 +109,14 @@ def macsec(c: Cursor) -> Step:
     return ETHERTYPE, kind
 
 
+def fabric_path(c: Cursor) -> Step:
+    """Cisco FabricPath: a tag of two bytes and a whole frame, whose FCS is taken to be captured."""
+    if not c.has(2):
+        return c.short("fabricpath", 2)
+    c.passed("fabricpath", 2)
+    return ethernet_fcs
+
+
 def hsr(c: Cursor) -> Step:
     """IEC 62439-3: path and size, sequence number, EtherType."""
     if not c.has(6):
@@ -249,7 +257,7 @@ def arrived(c: Cursor, packet: ip.Packet) -> Step:
     """Go on at the payload of an IP packet whose header has been read, or that was reassembled."""
     c.at, c.end = packet.at, packet.end
     c.stop = min(c.stop, c.end)
-    c.source, c.destination, c.final = packet.source, packet.destination, packet.final
+    c.source, c.destination, c.pseudo = packet.source, packet.destination, packet.pseudo
     if packet.more or packet.offset:
         return ip.fragment(c.frame, c.data, packet, c.stop, c.via)
     return IP, packet.protocol
@@ -259,7 +267,7 @@ def extension(protocol: int) -> Layer:
     """A layer for IPv6 extension headers behind another layer (AH), or where none should be."""
 
     def header(c: Cursor) -> Step:
-        packet = ip.Packet(protocol, c.at, c.end, c.source, c.destination, c.final)
+        packet = ip.Packet(protocol, c.at, c.end, c.source, c.destination, c.pseudo)
         read = ip.extensions(c.data, packet, c.stop)
         return c.skip(read, "ip6 extension") if isinstance(read, Why) else arrived(c, read)
 
@@ -292,7 +300,7 @@ def udp(c: Cursor) -> Step:
 
     That also holds where the length is more than IP has: what is inside may well be in order.
     """
-    found = finish(c.frame, c.data, c.at, c.stop, c.end, c.source, c.destination, c.final, c.via, c.fragments)
+    found = finish(c.frame, c.data, c.at, c.stop, c.end, c.source, c.destination, c.pseudo, c.via, c.fragments)
     if not c.decapsulate or not c.has(8):
         return found
     port, length = tunnel_port(c.word(0), c.word(2)), c.word(4)

@@ -29,7 +29,7 @@ def finish(
     end: int,
     source: bytes,
     destination: bytes,
-    final: bytes,
+    pseudo: bytes,
     via: tuple[str, ...],
     fragments: tuple[int, ...] = (),
 ) -> Datagram | Skip:
@@ -37,9 +37,9 @@ def finish(
 
     `data` is the frame or a reassembled payload; what can be read of it ends at `stop`, the IP payload claims to end at
     `end` (later, where the snap length cut it). `source` and `destination` are those of the IP header, four or sixteen
-    bytes; `final` is the destination that the checksum covers, another one only while a source route (RFC 1122
-    4.1.3.5) or a routing header (RFC 8200 8.1) has hops left. The UDP length rules the payload: what follows it is
-    padding. A length of 0 means 'to the end' over an IPv6 jumbogram alone (RFC 2675 4).
+    bytes; `pseudo` holds the two that the checksum covers, others only where a source route (RFC 1122 4.1.3.5), a
+    routing header (RFC 8200 8.1) or a home address (RFC 6275) says so. The UDP length rules the payload: what follows
+    it is padding. A length of 0 means 'to the end' over an IPv6 jumbogram alone (RFC 2675 4).
     """
     if at + 8 > stop or at + 8 > end:
         return Skip(Why.CUT if at + 8 <= end else Why.BAD_LENGTH, "udp", at, frame.number)
@@ -57,7 +57,7 @@ def finish(
         status = "unverified"
     else:
         # One's complement addition is addition modulo 65535; an odd last byte counts as the high half of its word.
-        total = int.from_bytes(source + final + data[at:stop], "big")
+        total = int.from_bytes(pseudo + data[at:stop], "big")
         if length & 1:
             total <<= 8
         status = "bad" if (total + PROTOCOL + length) % 0xFFFF else "good"

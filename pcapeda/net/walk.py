@@ -87,6 +87,7 @@ ETHERTYPE: Final[dict[int, Layer]] = {
     0x88A8: layers.vlan,
     0x88E5: layers.macsec,
     0x88E7: layers.backbone,
+    0x8903: layers.fabric_path,
     0x8909: layers.tagged("cmd", 8),
     0x8926: layers.tagged("vntag", 6),
     0x892F: layers.hsr,

@@ -255,11 +255,11 @@ def _ip6(frame: Frame, at: int, via: Via) -> Found:
 
 def _payload(frame: Frame, packet: ip.Packet, via: Via) -> Found:
     data = frame.data
-    protocol, at, end, source, destination, final, offset, more, _ = packet
+    protocol, at, end, source, destination, pseudo, offset, more, _ = packet
     if more or offset:
         return ip.fragment(frame, data, packet, len(data), via)
     if protocol == UDP:
-        return finish(frame, data, at, len(data), end, source, destination, final, via)
+        return finish(frame, data, at, len(data), end, source, destination, pseudo, via)
     if protocol in NOT_UDP:
         return Skip(Why.NOT_UDP, NOT_UDP[protocol], at, frame.number)
     return Skip(Why.UNKNOWN_LAYER, "ip", at, frame.number)
