@@ -374,7 +374,7 @@ _BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1]\n" + "\n".join(
         (_BOMB.encode(), "more than 100,000 values, counting aliases"),
         (b"a: &a [*a]", "an alias contains itself in line 1"),
         (b"- " * 3000 + b"x", "nested deeper than 200 levels"),
-        (b"[" * 100_000, "nested"),
+        (b"[" * 100_000, "nest"),  # some versions of the parser give up first, in their own words
         (b"a: 1\n---\nb: 2", "2 documents in one file"),
         (b"", "nothing in it"),
         (b"# nothing", "nothing in it"),

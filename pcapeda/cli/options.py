@@ -1,11 +1,18 @@
 """The options that replay and sniff share: each is named here once, with its help and its panel."""
 
+import inspect
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 
-SELECT, EVENT, AWS, SAFETY, OUTPUT = "Select", "Event", "AWS", "Safety", "Output"
+Command = TypeVar("Command", bound=Callable[..., None])
+
+SELECT, RULES, EVENT, AWS, SAFETY, OUTPUT = "Select", "Rules", "Event", "AWS", "Safety", "Output"
+
+PANELS = (SELECT, "", RULES, EVENT, AWS, SAFETY, OUTPUT)
+"""The order of the panels in `--help`; a command's own have the empty place."""
 
 
 class Output(StrEnum):
@@ -296,7 +303,6 @@ GraceOption = Annotated[
         rich_help_panel=SAFETY,
     ),
 ]
-RULES = "Rules"
 RulesOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -333,3 +339,75 @@ OutputOption = Annotated[
 ]
 QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.", rich_help_panel=OUTPUT)]
 VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="Show whole payloads.", rich_help_panel=OUTPUT)]
+
+
+class Shared:
+    """What replay and sniff both take: option and default. A member's name is that of the flag."""
+
+    filter: FilterOption = None
+    count: CountOption = None
+    port: PortOption = None
+    decapsulate: DecapsulateOption = False
+    fragment_age: FragmentAgeOption = 30.0
+    fragment_mib: FragmentMibOption = 64
+    rules: RulesOption = None
+    parameter: ParameterOption = None
+    only_matching: OnlyMatchingOption = False
+    source: SourceOption = None
+    detail_type: DetailTypeOption = None
+    resource: ResourceOption = None
+    shape: ShapeOption = ShapeName.FULL
+    aggregate: AggregateOption = None
+    max_flows: MaxFlowsOption = 1000
+    group: GroupOption = None
+    group_wait: GroupWaitOption = 1.0
+    report_events: ReportEventsOption = None
+    text: TextOption = False
+    json_payload: JsonPayloadOption = False
+    time: TimeOption = Time.CAPTURE
+    bus: BusOption = None
+    region: RegionOption = None
+    profile: ProfileOption = None
+    endpoint_url: EndpointUrlOption = None
+    max_request_bytes: MaxRequestBytesOption = 1_000_000
+    max_rate: MaxRateOption = None
+    burst: BurstOption = None
+    max_rate_per_source: MaxRatePerSourceOption = None
+    allow: AllowOption = None
+    deny: DenyOption = None
+    sample: SampleOption = None
+    max_events: MaxEventsOption = None
+    max_cost: MaxCostOption = None
+    price: PriceOption = 1.0
+    spool: SpoolOption = None
+    spool_max_mib: SpoolMaxMibOption = None
+    when_full: WhenFullOption = None
+    grace: GraceOption = 10.0
+    dry_run: DryRunOption = False
+    output: OutputOption = None
+    quiet: QuietOption = False
+    verbose: VerboseOption = False
+
+
+def with_shared(command: Command) -> Command:
+    """Give a command that takes `**given` the options of `Shared`: typer reads what a function takes off its signature.
+
+    In `--help` what the command must have comes first; panels of its own follow the one about selecting.
+    """
+    own = [one for one in inspect.signature(command).parameters.values() if one.kind is not one.VAR_KEYWORD]
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=getattr(Shared, name), annotation=annotation)
+        for name, annotation in Shared.__annotations__.items()
+    ]
+    first = [one for one in own if one.default is one.empty]
+    later = [one.replace(kind=one.KEYWORD_ONLY) for one in own if one not in first]
+    parameters = [*first, *sorted([*shared, *later], key=_panel_order)]
+    described: Any = command
+    described.__signature__ = inspect.Signature(parameters, return_annotation=None)
+    described.__annotations__ = {one.name: one.annotation for one in parameters}
+    return command
+
+
+def _panel_order(parameter: inspect.Parameter) -> int:
+    panel = parameter.annotation.__metadata__[0].rich_help_panel
+    return PANELS.index(panel) if panel in PANELS else PANELS.index(SELECT) + 1

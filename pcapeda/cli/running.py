@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Event
 from types import FrameType
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from pcapeda.job import Job
 
 
-def choose_sink(job: "Job", *, dry_run: bool, output: Output | None, verbose: bool) -> Sink:
+def choose_sink(job: "Job", given: Mapping[str, Any]) -> Sink:
     """A bus, or for a dry run the terminal or a pipe. Raises `BadConfig` for an output format without a dry run."""
-    if not dry_run:
+    output: Output | None = given["output"]
+    if not given["dry_run"]:
         if output is not None:
             raise BadConfig("-o/--output says how a dry run prints", hint="add -n/--dry-run")
         from pcapeda.pipeline import event_bus
@@ -34,7 +35,7 @@ def choose_sink(job: "Job", *, dry_run: bool, output: Output | None, verbose: bo
     if output is Output.PRETTY:
         from pcapeda.view import PrettySink, open_console
 
-        return PrettySink(open_console(sys.stdout), whole=verbose, rules=bool(job.rules))
+        return PrettySink(open_console(sys.stdout), whole=given["verbose"], rules=bool(job.rules))
     from pcapeda.sinks.lines import LineSink
 
     bus, region = job.bus.name, job.bus.region or "us-east-1"
@@ -51,18 +52,22 @@ def choose_sink(job: "Job", *, dry_run: bool, output: Output | None, verbose: bo
     return LineSink(sys.stdout, as_event if output is Output.JSONL else as_entry)
 
 
-def carry_out(job: "Job", sink: Sink, *, quiet: bool, first_words: tuple[str, ...] = ()) -> ExitStatus:
-    """Run the job with signals, progress and summary in place; the exit status says how it went."""
+def carry_out(job: "Job", given: Mapping[str, Any], *, first_words: Callable[["Job"], str]) -> ExitStatus:
+    """Run the job with signals, progress and summary in place; the exit status says how it went.
+
+    Before a run that costs money `first_words` are said.
+    """
     from pcapeda.pipeline import execute
     from pcapeda.view import Talk, open_console, show_summary
 
+    sink, quiet = choose_sink(job, given), given["quiet"]
     stderr = open_console(sys.stderr)
     same_screen = not sink.costs_money and sys.stdout.isatty()
     talk = Talk(stderr, quiet=quiet, progress=not same_screen, costs_money=sink.costs_money, price=job.price)
     with stopped_by_signals() as stop:
         try:
-            for sentence in first_words:
-                talk.say(sentence)
+            if sink.costs_money:
+                talk.say(first_words(job))
             report = execute(job, sink=sink, watcher=talk, stop=stop)
         finally:
             talk.close()
