@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from pcapeda.checkpoint import EDGE, FORMAT, Checkpoint, Ranges, identify
 from pcapeda.errors import BadConfig
+from pcapeda.job import Job
 from pcapeda.model import Entry
-from pcapeda.pipeline import Job, execute
+from pcapeda.pipeline import execute
 from tests.command import FIXTURES
 from tests.test_delivery import Scripted
 

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from pcapeda.errors import ExitStatus
+from pcapeda.job import Bus, Job
 from pcapeda.model import Report
-from pcapeda.pipeline import Bus, Job, execute, resend
+from pcapeda.pipeline import execute, resend
 from pcapeda.sinks.memory import MemorySink
 from pcapeda.sinks.spool import MARK, Spool
 from tests.command import FAKE_AWS, pcapeda, start

@@ -9,24 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pcapeda.corridor import SILENT, Corridor, run
 from pcapeda.delivery import Delivery
 from pcapeda.errors import BadConfig, ExitStatus, SinkDown
 from pcapeda.events.shape import Shape
+from pcapeda.job import Bus, Job
 from pcapeda.model import Entry, Frame, Report
 from pcapeda.net.extract import Extractor
 from pcapeda.pace import Pace
-from pcapeda.pipeline import (
-    SILENT,
-    Bus,
-    Corridor,
-    Job,
-    execute,
-    forecast,
-    make_limits,
-    names_in_dns,
-    rate_in_force,
-    run,
-)
+from pcapeda.parts import forecast, make_limits, names_in_dns, rate_in_force
+from pcapeda.pipeline import execute
 from tests.clock import FakeClock
 from tests.command import FIXTURES
 from tests.datagrams import EXAMPLE

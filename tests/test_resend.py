@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from pcapeda.errors import BadConfig
-from pcapeda.pipeline import Bus, Job, execute, resend, spool_target
+from pcapeda.job import Bus, Job
+from pcapeda.parts import spool_target
+from pcapeda.pipeline import execute, resend
 from pcapeda.sinks.memory import MemorySink
 from pcapeda.sinks.spool import Spool
 from tests.clock import FakeClock

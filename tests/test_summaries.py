@@ -16,9 +16,10 @@ from pcapeda.events.flows import FlowTable
 from pcapeda.events.groups import Grouper
 from pcapeda.events.schema import schema
 from pcapeda.events.shape import Shape
+from pcapeda.job import Job
 from pcapeda.limits import Bounds, Limits
 from pcapeda.model import BatchLimits, Entry, Frame, Report
-from pcapeda.pipeline import Job, execute
+from pcapeda.pipeline import execute
 from pcapeda.rules.pattern import Pattern
 from pcapeda.sinks.memory import MemorySink
 from pcapeda.summaries import Reporter

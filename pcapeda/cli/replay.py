@@ -53,7 +53,7 @@ def replay(
 
         pcapeda replay capture.pcap --dry-run
     """
-    from pcapeda.pipeline import forecast
+    from pcapeda.parts import forecast
 
     job = make_job(
         given, captures=tuple(captures), speed=speed, pps=pps, max_sleep_s=maxsleep, loop=loop, checkpoint=checkpoint

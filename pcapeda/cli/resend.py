@@ -27,8 +27,8 @@ def resend(
     Ctrl-C ends it at any point: what was not delivered stays in the spool.
     """
     from pcapeda.job import Bus
+    from pcapeda.parts import spool_target
     from pcapeda.pipeline import resend as deliver
-    from pcapeda.pipeline import spool_target
     from pcapeda.view import Talk, open_console, show_summary
 
     meant = spool_target(folder) or Bus()

@@ -25,7 +25,7 @@ def choose_sink(job: "Job", given: Mapping[str, Any]) -> Sink:
     if not given["dry_run"]:
         if output is not None:
             raise BadConfig("-o/--output says how a dry run prints", hint="add -n/--dry-run")
-        from pcapeda.pipeline import event_bus
+        from pcapeda.parts import event_bus
 
         return event_bus(job.bus)
     if job.spool is not None or job.checkpoint is not None:

@@ -47,7 +47,7 @@ def sniff(
 
         sudo pcapeda sniff -i eth0 --port 514 --dry-run
     """
-    from pcapeda.pipeline import rate_in_force
+    from pcapeda.parts import rate_in_force
 
     job = make_job(given, interfaces=tuple(interface), duration_s=duration, write=write, buffer_mib=buffer_mib)
     raise typer.Exit(carry_out(job, given, first_words=rate_in_force))

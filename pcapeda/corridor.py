@@ -1,0 +1,253 @@
+"""The corridor: frames in, events out, for one source after the other. Nothing is opened here.
+
+A `Corridor` is what one run carries from source to source; `run` walks the frames of one of them through extraction,
+selection, limits and shape into the delivery.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from threading import Event
+from typing import Protocol
+
+from pcapeda.checkpoint import Checkpoint, Place
+from pcapeda.delivery import Delivery
+from pcapeda.events import quotas
+from pcapeda.events.flows import MAX_REST
+from pcapeda.events.shape import Shape
+from pcapeda.job import Job
+from pcapeda.limits import Limits
+from pcapeda.model import Datagram, Entry, Frame, Report
+from pcapeda.net.extract import Extractor
+from pcapeda.pace import Pace
+from pcapeda.parts import make_gather
+from pcapeda.rules.ruleset import RuleSet
+from pcapeda.summaries import NO_RULE, Gather, Outbox, Reporter
+
+SECOND_NS = 1_000_000_000
+
+BEAT_NS = SECOND_NS // 10
+"""How often a run looks after what is due while frames keep coming."""
+
+SLICE_S = 0.1
+"""Longest sleep before looking at what else is due."""
+
+
+class Watcher(Protocol):
+    """Who wants to know how a run goes: a progress bar, a log."""
+
+    def note(self, sentence: str) -> None:
+        """Something a person should read now: damage, a doubt."""
+
+    def say(self, sentence: str) -> None:
+        """Something a person may like to know."""
+
+    def tick(self, report: Report, reading: Report, position: int, size: int | None) -> None:
+        """Called often: the counts of the run, those of the source being read, and its bytes read of all bytes."""
+
+
+class _Silent:
+    """The watcher of those who only want the report."""
+
+    def note(self, sentence: str) -> None:
+        pass
+
+    def say(self, sentence: str) -> None:
+        pass
+
+    def tick(self, report: Report, reading: Report, position: int, size: int | None) -> None:
+        pass
+
+
+SILENT = _Silent()
+
+
+@dataclass
+class Corridor:
+    """What one run carries from source to source: the parts that decide, and the one that sends."""
+
+    job: Job
+    delivery: Delivery
+    limits: Limits
+    report: Report
+    watcher: Watcher
+    stop: Event
+    clock: Callable[[], int]
+    sleep: Callable[[float], object]
+    ignore: Callable[[Datagram], bool]
+    checkpoint: Checkpoint | None = None
+    rules: RuleSet | None = None
+    left: int | None = None
+    """Datagrams still to come before `count` is reached (None: no count)."""
+    finished: bool = False
+    """No further source is to be read."""
+    reporter: Reporter | None = None
+    max_event_bytes: int = quotas.CHUNK_BYTES
+    """Largest event that may be made of many datagrams: a billed chunk, or less where the sink takes less."""
+    moment: int = 0
+    """The capture's time so far, by which what a replay sums up and its rates per source go."""
+
+    def __post_init__(self) -> None:
+        room = self.job.max_flows + MAX_REST + 1 if self.job.summaries == "flow" else 0
+        self.outbox = Outbox(
+            self.delivery,
+            self.limits,
+            self.report,
+            clock=self.clock,
+            wait_for_rate=self.wait_for_rate,
+            judged=self.judged,
+            room=room,
+        )
+
+    def judged(self, entry: Entry) -> Entry | None:
+        """The entry with the names of the rules it matches; None if only what matches is asked for, and none does."""
+        if self.rules is None:
+            return entry
+        matched = self.rules.match(entry.envelope())
+        if not matched and self.job.only_matching:
+            return None
+        return entry._replace(rules=tuple(rule.name for rule in matched))
+
+    def beat(self, reading: Report) -> None:
+        """What is due about ten times a second: whom the limits keep back, and a report."""
+        self.report.turned_away = self.limits.loudest()
+        self.report.turned_away_error = self.limits.turned_away.error
+        if self.reporter is not None:
+            entry = self.reporter.due(self.report, reading)
+            if entry is not None:
+                self.outbox.send_report(entry)
+
+    def end(self) -> None:
+        """The last report, once everything has been read and counted."""
+        self.beat(Report())
+        if self.reporter is not None:
+            self.outbox.send_report(self.reporter.make(self.report, Report()))
+
+    def wait_until(self, due_ns: int) -> None:
+        """Sleep to an absolute deadline, doing meanwhile what is due. A stop ends the wait."""
+        while (left := due_ns - self.clock()) > 0 and not self.stop.is_set():
+            self.delivery.tick()
+            self.sleep(min(left / SECOND_NS, SLICE_S))
+
+    def wait_for_rate(self) -> bool:
+        """Wait until the overall rate admits one more event, and take its token; false when a stop came first."""
+        wait_ns = self.limits.wait(self.clock())
+        while wait_ns and not self.stop.is_set():
+            self.wait_until(self.clock() + wait_ns)
+            wait_ns = self.limits.wait(self.clock())
+        return not wait_ns
+
+
+def run(
+    source: Iterable[Frame | None],
+    corridor: Corridor,
+    *,
+    extractor: Extractor,
+    shape: Shape,
+    pace: Pace | None = None,
+    live: bool = False,
+    place: Place | None = None,
+    on_tick: Callable[[], None] = lambda: None,
+) -> None:
+    """Walk every frame of one source to the delivery. None in the source is a tick: nothing came for a while.
+
+    Ends with the source, with `corridor.stop` (a live source ends by itself, after it was drained), or when the
+    corridor is finished: a count reached, a budget used up, the sink down. Where a rate limit makes a replay wait,
+    a live run refuses. `place` is where the corridor's checkpoint finds this source: what it has is not sent again.
+    `on_tick` is called about ten times a second.
+    """
+    gather = make_gather(corridor.job, shape, live=live, max_bytes=corridor.max_event_bytes)
+    if pace is not None:
+        pace.anchor()
+    try:
+        _walk(source, corridor, extractor, shape, pace, live, gather, place, on_tick)
+    finally:
+        if gather is not None:
+            corridor.outbox.tell(gather.finish(), corridor.clock() if live else corridor.moment)
+            corridor.outbox.close()
+            corridor.finished |= corridor.outbox.spent is not None
+
+
+def _walk(
+    source: Iterable[Frame | None],
+    corridor: Corridor,
+    extractor: Extractor,
+    shape: Shape,
+    pace: Pace | None,
+    live: bool,
+    gather: Gather | None,
+    place: Place | None,
+    on_tick: Callable[[], None],
+) -> None:
+    delivery, report, limits, outbox = corridor.delivery, corridor.report, corridor.limits, corridor.outbox
+    clock, stop, ports, reporter = corridor.clock, corridor.stop, corridor.job.ports, corridor.reporter
+    checkpoint = corridor.checkpoint
+    ordinal = -1  # among what filter and ports select: limits and rules may change from run to run
+    choosy, rated = limits.choosy, limits.rate is not None
+    beat = heard = clock()
+    for frame in source:
+        now = clock()
+        if frame is None or now >= beat:
+            delivery.tick()
+            on_tick()
+            beat = now + BEAT_NS
+            if gather is not None:
+                # A replay goes by the capture's time; only a pipe that has fallen silent is not waited for.
+                silent = not live and frame is None and now - heard >= corridor.job.hold_ns
+                outbox.tell(gather.finish() if silent else gather.due(now) if live else [], now)
+                outbox.release()
+        if stop.is_set() and not live:
+            return
+        if frame is None:
+            continue
+        heard = now
+        datagram = extractor.feed(frame)
+        if not isinstance(datagram, Datagram):
+            continue
+        if ports and datagram.destination_port not in ports and datagram.source_port not in ports:
+            report.unselected["other ports"] += 1
+            continue
+        if live and corridor.ignore(datagram):
+            report.unselected["own traffic"] += 1
+            continue
+        ordinal += 1
+        if checkpoint is not None and place is not None and checkpoint.has(place, ordinal):
+            report.unselected["delivered before"] += 1
+            continue
+        entry = None
+        if gather is None and corridor.rules is not None:
+            entry = corridor.judged(shape.entry(datagram))
+            if entry is None:
+                report.unselected[NO_RULE] += 1
+                continue
+        if choosy and (reason := limits.leave_out(datagram)) is not None:
+            report.unselected[reason] += 1
+            continue
+        if reporter is not None:
+            reporter.hear(datagram)
+        if datagram.time_ns is not None:
+            corridor.moment = datagram.time_ns
+        if pace is not None:
+            if gather is not None:  # what is complete by then need not wait for it
+                outbox.tell(gather.due(corridor.moment), corridor.moment)
+            corridor.wait_until(pace.deadline(datagram.time_ns, clock()))
+        moment = clock() if live else corridor.moment
+        reason = limits.admit(datagram, moment)
+        if reason is not None:
+            report.refused[reason] += 1
+            continue
+        if gather is not None:
+            outbox.tell(gather.add(datagram, moment), moment)
+        elif live or not rated or corridor.wait_for_rate():
+            entry = entry or shape.entry(datagram)
+            if outbox.pays(entry):
+                if checkpoint is not None and place is not None:
+                    checkpoint.under_way(entry, place, ordinal)
+                delivery.add(entry)
+        else:
+            report.refused["interrupted"] += 1
+            continue
+        if corridor.left is not None:
+            corridor.left -= 1
+        if delivery.over or corridor.left == 0 or outbox.spent is not None:
+            corridor.finished = True
+            return

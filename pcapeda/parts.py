@@ -1,0 +1,181 @@
+"""The parts of a run, made from its job: bus, spool, rules, limits; and what is known of it before it starts."""
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from pcapeda.errors import BadConfig
+from pcapeda.events import quotas
+from pcapeda.events.flows import FlowTable
+from pcapeda.events.groups import Grouper
+from pcapeda.events.shape import Shape
+from pcapeda.job import SPOOL_MIB, Bus, Job
+from pcapeda.limits import Limits, in_force
+from pcapeda.model import Datagram, Report
+from pcapeda.net.extract import Extractor
+from pcapeda.net.files import Capture, expand
+from pcapeda.rules.load import load
+from pcapeda.rules.rule import DEFAULT_BUS
+from pcapeda.rules.ruleset import RuleSet
+from pcapeda.sinks.eventbridge import EventBridgeSink
+from pcapeda.sinks.spool import Spool
+from pcapeda.summaries import Gather
+
+MIB = 1 << 20
+SECOND_NS = 1_000_000_000
+TARGET = "target.json"
+"""The file in a spool that says for which bus its events are."""
+
+Note = Callable[[str], None]
+"""Who is told a sentence."""
+
+
+def event_bus(bus: Bus) -> EventBridgeSink:
+    """The sink for an EventBridge bus. Raises `BadConfig` or `SinkDown` for what is known without a request."""
+    return EventBridgeSink(
+        bus=bus.name,
+        region=bus.region,
+        profile=bus.profile,
+        endpoint_url=bus.endpoint_url,
+        max_request_bytes=bus.max_request_bytes,
+    )
+
+
+def open_spool(job: Job, note: Note, say: Note, report: Report) -> Spool:
+    """The spool of a job, which keeps events for one bus. Raises `BadConfig` if it holds some for another."""
+    assert job.spool is not None
+    spool = Spool(job.spool, max_bytes=(job.spool_max_mib or SPOOL_MIB) * MIB, when_full=job.when_full or "block")
+    kept_for = spool_target(job.spool)
+    wanted = replace(job.bus, max_request_bytes=quotas.REQUEST_BYTES)
+    if len(spool) and kept_for is not None and kept_for != wanted:
+        spool.close()
+        raise BadConfig(
+            f"--spool {job.spool} holds events for {kept_for.words()}, not for {wanted.words()}",
+            hint=f"give another folder, or deliver them first: pcapeda resend {job.spool}",
+        )
+    try:
+        target = Path(job.spool) / TARGET
+        new = target.with_suffix(".new")
+        new.write_text(json.dumps(asdict(wanted), indent=2) + "\n")
+        new.rename(target)
+    except OSError as error:
+        spool.close()
+        raise BadConfig(f"--spool {job.spool}: {error.strerror}") from None
+    tell_of(spool, note, say, report)
+    return spool
+
+
+def tell_of(spool: Spool, note: Note, say: Note, report: Report) -> None:
+    if len(spool):
+        say(f"{len(spool):,} events wait in the spool")
+    if spool.damages:
+        sentence = f"{len(spool.damages):,} places of the spool cannot be read; the first: {spool.damages[0]}"
+        report.failures.append(sentence)
+        note(sentence)
+
+
+def spool_target(folder: str) -> Bus | None:
+    """The bus that a spool keeps events for, if it says so."""
+    try:
+        told = json.loads((Path(folder) / TARGET).read_text())
+        return Bus(**told)
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def load_rules(job: Job, note: Note) -> RuleSet | None:
+    """The rules of a job, together. A rule that cannot be known offline is told; it selects nothing."""
+    if not job.rules:
+        return None
+    loaded = load(job.rules, parameters=dict(job.parameters), region=job.bus.region, profile=job.bus.profile)
+    for problem in loaded.problems:
+        note(str(problem))
+    rules = RuleSet(loaded.rules, job.bus.name or DEFAULT_BUS)
+    if not any(not rule.silent(job.bus.name or DEFAULT_BUS) for rule in loaded.rules) and job.only_matching:
+        raise BadConfig(
+            f"none of the {len(loaded.rules)} rules selects events of bus {job.bus.name or DEFAULT_BUS}: "
+            "--only-matching would deliver nothing",
+            hint="pcapeda rules list shows why",
+        )
+    return rules
+
+
+def make_extractor(job: Job, reading: Report) -> Extractor:
+    return Extractor(
+        reading,
+        decapsulate=job.decapsulate,
+        defrag_bytes=job.fragment_mib * MIB,
+        fragment_age_ns=int(job.fragment_age_s * SECOND_NS),
+    )
+
+
+def make_limits(job: Job, *, costs_money: bool) -> Limits:
+    """The limits of a run. Live, the table of sources has a key that nobody can guess; a replay repeats itself."""
+    live = bool(job.interfaces)
+    key = os.urandom(16) if live else b""
+    return Limits(
+        job,
+        live=live,
+        costs_money=costs_money,
+        summaries=job.summaries,
+        window_s=job.aggregate_s or 0,
+        key=key,
+    )
+
+
+def make_gather(job: Job, shape: Shape, *, live: bool, max_bytes: int) -> Gather | None:
+    """What sums datagrams up into events of up to `max_bytes`, if the job asks for it."""
+    if job.aggregate_s is not None:
+        return FlowTable(shape, job.hold_ns, max_flows=job.max_flows, aligned=not live)
+    if job.group is not None:
+        return Grouper(shape, job.group, job.hold_ns, max_bytes=max_bytes)
+    return None
+
+
+def names_in_dns(hosts: Iterable[str]) -> Callable[[Datagram], bool]:
+    """Tells DNS datagrams (RFC 1035) that ask for one of `hosts`: the lookups which sending itself causes.
+
+    Without this a live run on the way to the bus would turn its own lookups into events, which cause lookups.
+    """
+    wanted = [b"".join(bytes([len(label)]) + label for label in host.lower().encode().split(b".")) for host in hosts]
+
+    def ours(datagram: Datagram) -> bool:
+        if datagram.destination_port != 53 and datagram.source_port != 53:
+            return False
+        question = datagram.payload[12:300].lower()
+        return any(question.startswith(name) for name in wanted)
+
+    return ours
+
+
+def rate_in_force(job: Job) -> str:
+    """What a live run to a bus may send, what a day of that costs, and how to change it: one sentence."""
+    return in_force(make_limits(job, costs_money=True))
+
+
+SMALLEST_RECORD = 16 + 20 + 8
+"""Bytes of the smallest packet record that can hold a datagram: record header, IPv4, UDP, no payload."""
+
+
+def forecast(job: Job) -> str:
+    """How many events, requests and USD a replay may take at most, judged from the size of the files: one sentence."""
+    sizes = [Capture.size_of(path) for path in expand(job.captures)]
+    known = [size for size in sizes if size is not None]
+    endless = len(known) < len(sizes) or job.loop == 0
+    events = None if endless else sum(known) // SMALLEST_RECORD * job.loop
+    for cap in (
+        job.count,
+        job.max_events,
+        None if job.max_cost is None else quotas.chunks_for(job.max_cost, job.price),
+    ):
+        if cap is not None:
+            events = cap if events is None else min(events, cap)
+    if events is None:
+        return "no telling beforehand how many events this makes (a pipe, compressed, or endless): see --max-cost"
+    requests = -(-events // quotas.ENTRIES_PER_REQUEST)
+    cost = quotas.cost_usd(events, job.price)
+    if job.max_cost is not None:
+        cost = min(cost, job.max_cost)
+    return f"at most {events:,} events in {requests:,} full requests, {cost:,.2f} USD (judged by the size of the files)"
