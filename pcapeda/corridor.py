@@ -4,7 +4,8 @@ A `Corridor` is what one run carries from source to source; `run` walks the fram
 selection, limits and shape into the delivery.
 """
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from threading import Event
 from typing import Protocol
@@ -27,6 +28,9 @@ SECOND_NS = 1_000_000_000
 
 BEAT_NS = SECOND_NS // 10
 """How often a run looks after what is due while frames keep coming."""
+
+PORTS, OWN = "other ports", "own traffic"
+"""Why datagrams are left out: they have none of the ports asked for, or sending caused them."""
 
 SLICE_S = 0.1
 """Longest sleep before looking at what else is due."""
@@ -86,6 +90,12 @@ class Corridor:
     moment: int = 0
     """The capture's time so far, by which what a replay sums up and its rates per source go."""
 
+    @property
+    def undemanding(self) -> bool:
+        """Whether nothing this run was asked for is decided, counted or ended between one datagram and the next."""
+        nothing = self.rules is None and self.left is None and self.reporter is None and self.checkpoint is None
+        return nothing and not self.limits.any
+
     def __post_init__(self) -> None:
         room = self.job.max_flows + MAX_REST + 1 if self.job.summaries == "flow" else 0
         self.outbox = Outbox(
@@ -137,8 +147,12 @@ class Corridor:
         return not wait_ns
 
 
+Blocks = Iterable[list[Frame] | None]
+"""Frames in lists, as they come; None is a tick: nothing came for a while."""
+
+
 def run(
-    source: Iterable[Frame | None],
+    source: Blocks,
     corridor: Corridor,
     *,
     extractor: Extractor,
@@ -148,7 +162,7 @@ def run(
     place: Place | None = None,
     on_tick: Callable[[], None] = lambda: None,
 ) -> None:
-    """Walk every frame of one source to the delivery. None in the source is a tick: nothing came for a while.
+    """Walk every frame of one source to the delivery.
 
     Ends with the source, with `corridor.stop` (a live source ends by itself, after it was drained), or when the
     corridor is finished: a count reached, a budget used up, the sink down. Where a rate limit makes a replay wait,
@@ -159,7 +173,10 @@ def run(
     if pace is not None:
         pace.anchor()
     try:
-        _walk(source, corridor, extractor, shape, pace, live, gather, place, on_tick)
+        if gather is None and pace is None and place is None and corridor.undemanding:
+            _stream(source, corridor, extractor, shape, live, on_tick)
+        else:
+            _walk(source, corridor, extractor, shape, pace, live, gather, place, on_tick)
     finally:
         if gather is not None:
             corridor.outbox.tell(gather.finish(), corridor.clock() if live else corridor.moment)
@@ -167,8 +184,48 @@ def run(
             corridor.finished |= corridor.outbox.spent is not None
 
 
+def _stream(
+    source: Blocks, corridor: Corridor, extractor: Extractor, shape: Shape, live: bool, on_tick: Callable[[], None]
+) -> None:
+    """Whole blocks at a time: the way of most runs, in which nothing has to be decided between two datagrams."""
+    delivery, unselected, clock, stop = corridor.delivery, corridor.report.unselected, corridor.clock, corridor.stop
+    ports, ignore = corridor.job.ports, corridor.ignore if live else None
+    beat = clock()
+    for block in source:
+        now = clock()
+        if block is None or now >= beat:
+            delivery.tick()
+            on_tick()
+            beat = now + BEAT_NS
+        if stop.is_set() and not live:
+            return
+        if block is None:
+            continue
+        found = extractor.feed_all(block)
+        if ports:
+            found = _only(
+                found, lambda one: one.destination_port in ports or one.source_port in ports, unselected, PORTS
+            )
+        if ignore is not None:
+            found = _only(found, lambda one: not ignore(one), unselected, OWN)
+        delivery.add_all(shape.entries(found))
+        if delivery.over:
+            corridor.finished = True
+            return
+
+
+def _only(
+    found: list[Datagram], wanted: Callable[[Datagram], bool], unselected: Counter[str], why: str
+) -> list[Datagram]:
+    """The datagrams that are wanted; the others are counted."""
+    kept = [one for one in found if wanted(one)]
+    if len(kept) < len(found):
+        unselected[why] += len(found) - len(kept)
+    return kept
+
+
 def _walk(
-    source: Iterable[Frame | None],
+    source: Blocks,
     corridor: Corridor,
     extractor: Extractor,
     shape: Shape,
@@ -184,7 +241,7 @@ def _walk(
     ordinal = -1  # among what filter and ports select: limits and rules may change from run to run
     choosy, rated = limits.choosy, limits.rate is not None
     beat = heard = clock()
-    for frame in source:
+    for frame in _one_by_one(source):
         now = clock()
         if frame is None or now >= beat:
             delivery.tick()
@@ -204,10 +261,10 @@ def _walk(
         if not isinstance(datagram, Datagram):
             continue
         if ports and datagram.destination_port not in ports and datagram.source_port not in ports:
-            report.unselected["other ports"] += 1
+            report.unselected[PORTS] += 1
             continue
         if live and corridor.ignore(datagram):
-            report.unselected["own traffic"] += 1
+            report.unselected[OWN] += 1
             continue
         ordinal += 1
         if checkpoint is not None and place is not None and checkpoint.has(place, ordinal):
@@ -251,3 +308,11 @@ def _walk(
         if delivery.over or corridor.left == 0 or outbox.spent is not None:
             corridor.finished = True
             return
+
+
+def _one_by_one(source: Blocks) -> Iterator[Frame | None]:
+    for block in source:
+        if block is None:
+            yield None
+        else:
+            yield from block

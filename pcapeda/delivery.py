@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from queue import SimpleQueue
 from typing import NamedTuple
@@ -159,6 +159,11 @@ class Delivery:
                 self._step()
         if self._waiting or batch is not None:
             self.tick()
+
+    def add_all(self, entries: Iterable[Entry]) -> None:
+        """Take entries, as many `add`s would."""
+        for entry in entries:
+            self.add(entry)
 
     def tick(self) -> None:
         """Do what is due now: an old batch, another try, answers that came in, a piece of the spool. Never sleeps."""

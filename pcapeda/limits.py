@@ -168,6 +168,12 @@ class Limits:
         """Whether `leave_out` can leave anything out."""
         return self._allow is not None or self._deny is not None or self._sample is not None
 
+    @property
+    def any(self) -> bool:
+        """Whether there is anything at all that could leave out or refuse a datagram, or end the run."""
+        rated = self.rate is not None or self.source_rate is not None
+        return rated or self.choosy or self._events_left is not None or self._chunks_left is not None
+
     def leave_out(self, datagram: Datagram) -> str | None:
         """Why a datagram is not asked for: by its source's network, or because its flow is not in the sample."""
         reason = None

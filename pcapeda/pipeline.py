@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from pcapeda.checkpoint import Checkpoint, identify
-from pcapeda.corridor import SILENT, Corridor, Watcher, run
+from pcapeda.corridor import SILENT, Blocks, Corridor, Watcher, run
 from pcapeda.delivery import Delivery
 from pcapeda.errors import BadCapture, BadConfig, BadFilter, PcapedaError, SinkDown
 from pcapeda.events import quotas
@@ -147,10 +147,10 @@ def _replay_one(corridor: Corridor, path: str, chosen: Filter | None, pace: Pace
     shape = replace(corridor.job.shape, file=path, loop=loop)
     try:
         with Capture(path, note=damaged) as capture:
-            frames: Iterable[Frame | None] = capture
+            blocks: Blocks = capture.blocks()
             if chosen is not None:
-                frames = _filtered(capture, chosen, reading)
-            run(frames, corridor, extractor=extractor, shape=shape, pace=pace, place=place, on_tick=on_tick)
+                blocks = _filtered(blocks, chosen, reading)
+            run(blocks, corridor, extractor=extractor, shape=shape, pace=pace, place=place, on_tick=on_tick)
     except BadCapture as error:
         report.bad_inputs += 1
         report.failures.append(str(error))
@@ -165,15 +165,18 @@ def _replay_one(corridor: Corridor, path: str, chosen: Filter | None, pace: Pace
         report.merge(reading)
 
 
-def _filtered(frames: Iterable[Frame | None], chosen: Filter, reading: Report) -> Iterator[Frame | None]:
+def _filtered(blocks: Blocks, chosen: Filter, reading: Report) -> Iterator[list[Frame] | None]:
     """Only what the filter selects; the rest is counted as skipped."""
-    for frame in frames:
-        if frame is None or chosen.matches(frame):
-            yield frame
-        else:
-            reading.frames += 1
-            reading.bytes_read += len(frame.data)
-            reading.skips[Why.NOT_SELECTED, "filter"] += 1
+    for block in blocks:
+        kept = []
+        for frame in block or ():
+            if chosen.matches(frame):
+                kept.append(frame)
+            else:
+                reading.frames += 1
+                reading.bytes_read += len(frame.data)
+                reading.skips[Why.NOT_SELECTED, "filter"] += 1
+        yield kept if block is not None else None
 
 
 def _sniff(corridor: Corridor, chosen: Filter | None) -> None:
@@ -188,11 +191,11 @@ def _sniff(corridor: Corridor, chosen: Filter | None) -> None:
         source.open()
         stack.callback(source.close)
         watcher.say(f"listening on {', '.join(job.interfaces)} with a buffer of {source.granted_buffer // MIB} MiB")
-        frames: Iterable[Frame | None] = _until(source, corridor)
+        blocks: Blocks = _until(source, corridor)
         if job.write is not None:
             writer = CaptureWriter(job.write)
             stack.callback(_close, writer, corridor)
-            frames = _tee(frames, writer, corridor.clock)
+            blocks = _tee(blocks, writer, corridor.clock)
 
         def on_tick() -> None:
             reading.kernel_drops = source.kernel_drops()
@@ -201,7 +204,7 @@ def _sniff(corridor: Corridor, chosen: Filter | None) -> None:
             watcher.tick(report, reading, 0, None)
 
         try:
-            run(frames, corridor, extractor=extractor, shape=job.shape, live=True, on_tick=on_tick)
+            run(blocks, corridor, extractor=extractor, shape=job.shape, live=True, on_tick=on_tick)
         except PcapedaError as error:
             # The interface went down, or the file of --write cannot be written: what was read so far is delivered.
             report.failures.append(str(error))
@@ -213,28 +216,28 @@ def _sniff(corridor: Corridor, chosen: Filter | None) -> None:
             report.merge(reading)
 
 
-def _until(source: "LiveSource", corridor: Corridor) -> Iterator[Frame | None]:
+def _until(source: "LiveSource", corridor: Corridor) -> Iterator[list[Frame] | None]:
     """The live source up to a stop or the end of `duration`; what had been received by then still comes."""
     duration = corridor.job.duration_s
     end_ns = None if duration is None else corridor.clock() + int(duration * SECOND_NS)
     ending = False
-    for frame in source:
+    for block in source.blocks():
         if not ending and (corridor.stop.is_set() or (end_ns is not None and corridor.clock() >= end_ns)):
             ending = True
             source.stop()
-        yield frame
+        yield block
 
 
-def _tee(frames: Iterable[Frame | None], writer: "CaptureWriter", clock: Callable[[], int]) -> Iterator[Frame | None]:
+def _tee(blocks: Blocks, writer: "CaptureWriter", clock: Callable[[], int]) -> Iterator[list[Frame] | None]:
     """Pass every frame on and keep it in a capture file, which is readable at any time but for the last second."""
     flush_at = 0
-    for frame in frames:
-        if frame is not None:
+    for block in blocks:
+        for frame in block or ():
             writer.write(frame)
         if clock() >= flush_at:
             writer.flush()
             flush_at = clock() + SECOND_NS
-        yield frame
+        yield block
 
 
 def _asked_of(job: Job) -> str:
@@ -331,10 +334,9 @@ def datagrams(
         extractor = Extractor(reading, decapsulate=decapsulate)
         with Capture(path, note=reading.damages.append) as capture:
             try:
-                for frame in capture if chosen is None else _filtered(capture, chosen, reading):
-                    found = extractor.feed(frame) if frame is not None else None
-                    if isinstance(found, Datagram):
-                        yield found
+                blocks = capture.blocks()
+                for block in blocks if chosen is None else _filtered(blocks, chosen, reading):
+                    yield from extractor.feed_all(block or ())
             finally:
                 extractor.finish()
                 total.merge(reading)

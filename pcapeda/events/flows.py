@@ -123,7 +123,7 @@ class FlowTable:
         for name, moment_ns in (("FirstAt", flow.first_ns), ("LastAt", flow.last_ns)):
             if moment_ns is not None and 0 <= moment_ns <= LAST_TIME_NS:
                 members.append(f'"{name}":"{iso_time(moment_ns)}"')
-        members.append(f'"Capture":{{"Frame":{first.number}{shape.origin(first)}}}')
+        members.append(f'"Capture":{{"Frame":{first.number}{shape.origin(first.interface)}}}')
         sample = b2a_base64(first.payload[:SAMPLE_BYTES], newline=False).decode("ascii")
         members.append(f'"FirstLength":{first.length},"FirstPayload":"{sample}"')
         detail = "{" + ",".join(members) + "}"

@@ -65,7 +65,7 @@ class Grouper:
         if group is None:
             while self._groups and (len(self._groups) >= MAX_OPEN or self._held + size > MAX_OPEN_BYTES):
                 closed.append(self._close(next(iter(self._groups))))
-            around = len(self._shape.origin(datagram).encode())
+            around = len(self._shape.origin(datagram.interface).encode())
             group = self._groups[key] = _Group([], around, moment_ns, datagram)
             self._held += around
         group.packets.append(packet)
@@ -107,7 +107,7 @@ class Grouper:
         group = self._groups.pop(key)
         self._held -= group.size
         first = group.first
-        origin = self._shape.origin(first)
+        origin = self._shape.origin(first.interface)
         capture = f',"Capture":{{{origin[1:]}}}' if origin else ""
         detail = (
             f'{{"Destination":{{"IpAddress":"{key[0]}","Port":{key[1]}}},"IpVersion":{first.ip_version}'

@@ -6,7 +6,7 @@ Detail is put together from prepared pieces of JSON text; a JSON library is aske
 import json
 import struct
 from binascii import b2a_base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
@@ -33,16 +33,29 @@ _ID_HEAD = struct.Struct("!qQHHI")
 _NO_TIME = -(1 << 63)
 
 
+_UNNAMED = blake2b(digest_size=16)
+
+
 def packet_id(datagram: Datagram, loop: int = 0) -> str:
     """32 hex digits that name this datagram of this capture, the same on every run and under every file name.
 
     BLAKE2b (RFC 7693) over capture time, frame number, ports, pass of the loop, addresses and payload, so that a
     consumer can tell a repeated delivery from a repeated datagram.
     """
-    time_ns = _NO_TIME if datagram.time_ns is None else max(_NO_TIME, min(datagram.time_ns, -_NO_TIME - 1))
-    head = _ID_HEAD.pack(time_ns, datagram.number, datagram.source_port, datagram.destination_port, loop)
-    named = f"{datagram.source}>{datagram.destination}\0".encode()
-    return blake2b(head + named + datagram.payload, digest_size=16).hexdigest()
+    time_ns, source, source_port, destination, port, payload, _, _, _, _, _, _, number, _, _ = datagram
+    return _name(time_ns, number, source_port, port, loop, source, destination, payload)
+
+
+def _name(
+    time_ns: int | None, number: int, source_port: int, port: int, loop: int, source: str, destination: str, data: bytes
+) -> str:
+    if time_ns is None:
+        time_ns = _NO_TIME
+    elif not _NO_TIME <= time_ns < -_NO_TIME:
+        time_ns = _NO_TIME if time_ns < 0 else -_NO_TIME - 1
+    state = _UNNAMED.copy()  # sooner than making one
+    state.update(_ID_HEAD.pack(time_ns, number, source_port, port, loop) + f"{source}>{destination}\0".encode() + data)
+    return state.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -65,7 +78,7 @@ class Shape:
     time: Literal["capture", "now"] = "capture"
     file: str | None = None
     loop: int = 0
-    _detail: Callable[["Shape", Datagram, str], str] = field(init=False, repr=False, compare=False)
+    _detail: Callable[["Shape", Datagram], tuple[str, str]] = field(init=False, repr=False, compare=False)
     _origin: str = field(init=False, repr=False, compare=False)
     _fixed_size: int = field(init=False, repr=False, compare=False)
 
@@ -85,9 +98,9 @@ class Shape:
         assert self.detail_type is not None
         fill(self, "_fixed_size", quotas.entry_size(self.source, self.detail_type, "", self.resources, timed=False))
 
-    def origin(self, datagram: Datagram) -> str:
+    def origin(self, interface: str | None) -> str:
         """Where a datagram was seen, as JSON text that continues an object: `,"File":"a.pcap"` or its interface."""
-        return self._origin or _interface(datagram.interface)
+        return self._origin or _interface(interface)
 
     def extras(self, payload: bytes) -> str:
         """Text and Json of a payload as asked for, as JSON text that continues an object; often empty."""
@@ -104,54 +117,62 @@ class Shape:
 
     def entry(self, datagram: Datagram) -> Entry:
         """The event of a datagram, ready to be sent."""
-        identity = packet_id(datagram, self.loop)
-        detail = self._detail(self, datagram, identity)
-        size = self._fixed_size + (len(detail) if detail.isascii() else len(detail.encode()))
-        time_ns = datagram.time_ns if self.time == "capture" else None
-        if time_ns is not None:
-            if 0 <= time_ns <= LAST_TIME_NS:
-                size += quotas.TIME_BYTES
-            else:
-                time_ns = None
-        return Entry(
-            self.source or "", self.detail_type or "", detail, time_ns, self.resources, size, identity, datagram
-        )
+        return self.entries((datagram,))[0]
+
+    def entries(self, datagrams: Iterable[Datagram]) -> list[Entry]:
+        """The events of datagrams, in their order."""
+        source, detail_type, resources = self.source or "", self.detail_type or "", self.resources
+        detail_of, fixed_size, timed = self._detail, self._fixed_size, self.time == "capture"
+        made: list[Entry] = []
+        add, new = made.append, tuple.__new__  # what Entry(...) does, without the call in between
+        for datagram in datagrams:
+            identity, detail = detail_of(self, datagram)
+            size = fixed_size + (len(detail) if detail.isascii() else len(detail.encode()))
+            time_ns = datagram[0] if timed else None
+            if time_ns is not None:
+                if 0 <= time_ns <= LAST_TIME_NS:
+                    size += quotas.TIME_BYTES
+                else:
+                    time_ns = None
+            add(new(Entry, (source, detail_type, detail, time_ns, resources, size, identity, datagram, (), 1)))
+        return made
 
 
-def _full(shape: Shape, datagram: Datagram, identity: str) -> str:
-    number = datagram.number
-    origin = shape.origin(datagram)
-    pieces = [
-        f'{{"Destination":{{"IpAddress":"{datagram.destination}","Port":{datagram.destination_port}}},'
-        f'"Source":{{"IpAddress":"{datagram.source}","Port":{datagram.source_port}}},'
-        f'"IpVersion":{datagram.ip_version},"Length":{datagram.length},'
-        f'"Checksum":"0x{datagram.checksum:04x}","ChecksumStatus":"{datagram.checksum_status}"'
-    ]
-    time_ns = datagram.time_ns
+def _full(shape: Shape, datagram: Datagram) -> tuple[str, str]:
+    # Taken apart once: fifteen members by name would cost as much as the text that is made of them.
+    (
+        time_ns, source, source_port, destination, port, payload, length, checksum, status, version, via,
+        whole, number, interface, _,
+    ) = datagram  # fmt: skip
+    identity = _name(time_ns, number, source_port, port, shape.loop, source, destination, payload)
+    stamp = ""
     if time_ns is not None and 0 <= time_ns <= LAST_TIME_NS:
-        pieces.append(f',"CapturedAt":"{iso_time(time_ns)}"')
-    pieces.append(f',"Capture":{{"Frame":{number}{origin}}}')
-    if len(datagram.via) > 2:
-        pieces.append(_via(datagram.via))
-    if not datagram.whole:
-        pieces.append(',"Truncated":true')
-    payload = datagram.payload
-    pieces.append(f',"PacketId":"{identity}","Payload":"{b2a_base64(payload, newline=False).decode("ascii")}"')
-    if shape.text or shape.json_payload:
-        pieces.append(shape.extras(payload))
-    pieces.append("}")
-    return "".join(pieces)
+        stamp = f',"CapturedAt":"{iso_time(time_ns)}"'
+    odd = _via(via) if len(via) > 2 else ""
+    if not whole:
+        odd += ',"Truncated":true'
+    detail = (
+        f'{{"Destination":{{"IpAddress":"{destination}","Port":{port}}},'
+        f'"Source":{{"IpAddress":"{source}","Port":{source_port}}},'
+        f'"IpVersion":{version},"Length":{length},'
+        f'"Checksum":"{hex(checksum) if checksum > 0xFFF else f"0x{checksum:04x}"}","ChecksumStatus":"{status}"{stamp},'
+        f'"Capture":{{"Frame":{number}{shape.origin(interface)}}}{odd},'
+        f'"PacketId":"{identity}","Payload":"{b2a_base64(payload, newline=False).decode("ascii")}"'
+        f"{shape.extras(payload) if shape.text or shape.json_payload else ''}}}"
+    )
+    return identity, detail
 
 
-def _minimal(_shape: Shape, datagram: Datagram, _identity: str) -> str:
+def _minimal(shape: Shape, datagram: Datagram) -> tuple[str, str]:
     payload = b2a_base64(datagram.payload, newline=False).decode("ascii")
-    return f'{{"Destination":{{"Port":{datagram.destination_port}}},"Payload":"{payload}"}}'
+    detail = f'{{"Destination":{{"Port":{datagram.destination_port}}},"Payload":"{payload}"}}'
+    return packet_id(datagram, shape.loop), detail
 
 
-def _proxylity(_shape: Shape, datagram: Datagram, identity: str) -> str:
-    time_ns = datagram.time_ns
+def _proxylity(shape: Shape, datagram: Datagram) -> tuple[str, str]:
+    identity, time_ns = packet_id(datagram, shape.loop), datagram.time_ns
     stamp = f',"Timestamp":"{iso_time(time_ns)}"' if time_ns is not None and 0 <= time_ns <= LAST_TIME_NS else ""
-    return (
+    return identity, (
         f'{{"Messages":[{{"Tag":"{identity}",'
         f'"Remote":{{"IpAddress":"{datagram.source}","Port":{datagram.source_port}}},'
         f'"Local":{{"IpAddress":"{datagram.destination}","Port":{datagram.destination_port}}},'
@@ -159,7 +180,12 @@ def _proxylity(_shape: Shape, datagram: Datagram, identity: str) -> str:
     )
 
 
-_DETAILS = {"full": _full, "minimal": _minimal, "proxylity": _proxylity}
+_DETAILS: dict[str, Callable[[Shape, Datagram], tuple[str, str]]] = {
+    "full": _full,
+    "minimal": _minimal,
+    "proxylity": _proxylity,
+}
+"""What makes PacketId and detail of a datagram, by shape."""
 
 
 _quote = json.JSONEncoder(ensure_ascii=False).encode

@@ -8,6 +8,7 @@ itself; so does a fragment inside of a tunnel, except for the one that completes
 and each frame still gives one datagram at most.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from pcapeda.model import Datagram, Fragment, Frame, Report, Skip, Why
@@ -54,24 +55,40 @@ class Extractor:
 
         A datagram that this frame completes has the frame's time and number, and `fragments` names all its frames.
         """
-        report = self._report
-        report.frames += 1
-        report.bytes_read += len(frame.data)
-        time_ns = frame.time_ns
-        if time_ns is not None:
-            if report.last_ns is None or time_ns > report.last_ns:
-                report.last_ns = time_ns
-            if report.first_ns is None or time_ns < report.first_ns:
-                report.first_ns = time_ns
-        found = wire.decode(frame)
-        if type(found) is Datagram:
-            if not self._decapsulate or layers.tunnel_port(found.source_port, found.destination_port) is None:
-                report.datagrams += 1
-                return found
-        elif type(found) is Skip and found.why not in UNKNOWN and not (self._decapsulate and found.layer == "udp"):
-            report.skips[found.why, found.layer] += 1
-            return found
-        return self._slowly(frame, found)
+        return self._feed((frame,))[0]
+
+    def feed_all(self, frames: Sequence[Frame]) -> list[Datagram]:
+        """The datagrams that frames give, in their order."""
+        return [found for found in self._feed(frames) if type(found) is Datagram]
+
+    def _feed(self, frames: Sequence[Frame]) -> list[Found]:
+        report, decapsulate = self._report, self._decapsulate
+        report.frames += len(frames)
+        first_ns, last_ns = report.first_ns, report.last_ns
+        octets = datagrams = 0
+        found = wire.decode_all(frames)
+        for index, one in enumerate(found):
+            time_ns, _, data, *_ = frame = frames[index]
+            octets += len(data)
+            if time_ns is not None:
+                if last_ns is None or first_ns is None:
+                    first_ns = last_ns = time_ns
+                elif time_ns > last_ns:
+                    last_ns = time_ns
+                elif time_ns < first_ns:
+                    first_ns = time_ns
+            if type(one) is Datagram:
+                if not decapsulate or layers.tunnel_port(one.source_port, one.destination_port) is None:
+                    datagrams += 1
+                    continue
+            elif type(one) is Skip and one.why not in UNKNOWN and not (decapsulate and one.layer == "udp"):
+                report.skips[one.why, one.layer] += 1
+                continue
+            found[index] = self._slowly(frame, one)
+        report.bytes_read += octets
+        report.datagrams += datagrams
+        report.first_ns, report.last_ns = first_ns, last_ns
+        return found
 
     def _slowly(self, frame: Frame, found: Found) -> Found:
         """What the fast path did not finish: other layers, tunnels, fragments."""

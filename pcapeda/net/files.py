@@ -51,9 +51,9 @@ def expand(paths: Sequence[str]) -> list[str]:
 
 
 class Capture:
-    """One capture, open for reading: iterate it for its frames.
+    """One capture, open for reading: iterate it for its frames, or its `blocks()` for many at a time, not both.
 
-    None among the frames is a tick: for about 100 ms nothing came, which happens with pipes only. `note` is told of
+    None among them is a tick: for about 100 ms nothing came, which happens with pipes only. `note` is told of
     damage, after every whole record before it. Raises `BadCapture` for what cannot be opened, at once, and while
     iterating for what turns out to be no capture.
     """
@@ -68,7 +68,7 @@ class Capture:
         self._note = note
         self._fd: int | None = None
         self._closed = threading.Event()
-        self._frames: Iterator[Frame | None] | None = None
+        self._blocks: Iterator[list[Frame] | None] | None = None
         if path == STDIN:
             try:
                 mode = os.fstat(0)
@@ -111,10 +111,14 @@ class Capture:
         self.close()
 
     def __iter__(self) -> Iterator[Frame | None]:
-        if self._frames is None:
+        return _flat(self.blocks())
+
+    def blocks(self) -> Iterator[list[Frame] | None]:
+        """The frames in lists of up to `BLOCK_FRAMES`, none of them empty."""
+        if self._blocks is None:
             chunks = self._file_chunks() if self._regular else self._pipe_chunks()
-            self._frames = read(Stream(chunks, live=not self._regular), self._label, self._note)
-        return self._frames
+            self._blocks = _blocks(Stream(chunks, live=not self._regular), self._label, self._note)
+        return self._blocks
 
     def close(self) -> None:
         """Let go of the file. A thread that waits for a pipe ends with the next bytes, or with the process."""
@@ -187,26 +191,31 @@ class Capture:
 
 def read(stream: Stream, name: str, note: Note) -> Iterator[Frame | None]:
     """The frames of a stream, whatever its format; None on each tick. Raises `BadCapture` for what is no capture."""
-    return chain(stream.want(LONGEST_START), chain.from_iterable(_parts(stream, name, note)))
+    return _flat(_blocks(stream, name, note))
 
 
-def _parts(stream: Stream, name: str, note: Note) -> Iterator[Iterable[Frame | None]]:
-    """The ticks while the format is not known, then the frames: in parts, which cost less to chain than to nest."""
+def _flat(blocks: Iterable[list[Frame] | None]) -> Iterator[Frame | None]:
+    return chain.from_iterable((None,) if block is None else block for block in blocks)
+
+
+def _blocks(stream: Stream, name: str, note: Note) -> Iterator[list[Frame] | None]:
+    """The ticks while the format is not known, then the frames."""
+    yield from stream.want(LONGEST_START)
     start = stream.window[stream.at : stream.at + WINDOW]
     if not start:
         raise BadCapture(f"{name}: {stream.trouble or 'an empty file'}")
     packing = packing_of(start)
     if packing is not None:
         stream = Stream(unpack(packing, stream.rest(), name), live=stream.live)
-        yield stream.want(LONGEST_START)
+        yield from stream.want(LONGEST_START)
         start = stream.window[stream.at : stream.at + WINDOW]
         if not start:
             raise BadCapture(f"{name}: no capture: {stream.trouble or f'an empty {packing.name} stream'}")
         note = _counted_after(packing, note)
     if start[:4] in pcap.MAGICS:
-        yield pcap.read(stream, name, note)
+        yield from pcap.read(stream, name, note)
     elif start[:4] == pcapng.MAGIC:
-        yield pcapng.read(stream, name, note)
+        yield from pcapng.read(stream, name, note)
     else:
         within = f", compressed with {packing.name}" if packing is not None else ""
         if len(start) < 4:

@@ -26,6 +26,7 @@ from pcapeda.model import Frame
 from pcapeda.net.devices import ANY, Device, find, interfaces, need_linux
 from pcapeda.net.filter import COOKED, SNAPLEN, Filter, quiet_scapy
 from pcapeda.net.ring import MIB, RETIRE_MS, Ring
+from pcapeda.net.stream import BLOCK_FRAMES
 
 __all__ = ["ANY", "BUFFER_BYTES", "LiveSource", "interfaces"]
 
@@ -171,6 +172,14 @@ class LiveSource:
         self._rings.clear()
 
     def __iter__(self) -> Iterator[Frame | None]:
+        for block in self.blocks():
+            if block is None:
+                yield None
+            else:
+                yield from block
+
+    def blocks(self) -> Iterator[list[Frame] | None]:
+        """The frames in lists, as the kernel hands them over; None on each tick."""
         while True:
             with self._changed:
                 if not self._queue and not self._ended:
@@ -187,7 +196,8 @@ class LiveSource:
                 continue
             frames = ring.frames(block, self._number)
             self._number += len(frames)
-            yield from frames
+            for first in range(0, len(frames), BLOCK_FRAMES):
+                yield frames[first : first + BLOCK_FRAMES]
         if self._failure is not None:
             raise self._failure
 

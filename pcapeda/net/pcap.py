@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from pcapeda.errors import BadCapture
 from pcapeda.model import Damage, Frame
-from pcapeda.net.stream import Note, Stream, cut
+from pcapeda.net.stream import BLOCK_FRAMES, Note, Stream, cut
 
 LARGEST_PACKET = 262_144
 """More captured bytes than this in one record mean damage, as in libpcap and Wireshark (MAXIMUM_SNAPLEN)."""
@@ -66,8 +66,8 @@ AIX_FDDI_PADDING = 3
 """Bytes that AIX puts in front of each FDDI frame."""
 
 
-def read(stream: Stream, name: str, note: Note) -> Iterator[Frame | None]:
-    """The packet records of a stream that starts with one of `MAGICS`; None on each tick.
+def read(stream: Stream, name: str, note: Note) -> Iterator[list[Frame] | None]:
+    """The packet records of a stream that starts with one of `MAGICS`, in blocks; None on each tick.
 
     Ends at the end of the stream, or at damage, which `note` is told once, after every whole record before it. A
     record has nothing to find the next one by, so damage is never passed. Raises `BadCapture` for a version that
@@ -109,30 +109,37 @@ def read(stream: Stream, name: str, note: Note) -> Iterator[Frame | None]:
     while True:
         window, at = stream.window, stream.at
         end = len(window)
-        needed = header
-        while (start := at + header) <= end:
+        needed = claimed = 0
+        block: list[Frame] = []
+        add = block.append
+        for ordinal in range(number + 1, number + 1 + BLOCK_FRAMES):
+            start = at + header
+            if start > end:
+                needed = header
+                break
             seconds, fraction, captured, wire = unpack(window, at)
             if not straight:
                 if lengths == "swapped" or captured > wire:
                     captured, wire = wire, captured
                 trim = min(padding, captured, wire)
                 start, captured, wire = start + trim, captured - trim, wire - trim
-            if captured > largest:
-                stream.at = at
-                claim = f"packet record {number + 1:,} claims {captured:,} bytes, more than the {largest:,} possible"
-                note(Damage(name, stream.offset, claim))
-                return
             stop = start + captured
-            if stop > end:
-                needed = stop - at
+            if stop > end or captured > largest:
+                needed, claimed = stop - at, captured
                 break
-            number += 1
             # A fraction of a second or more is carried, and seconds have no sign: that is what the bytes say.
             time_ns = seconds * 1_000_000_000 + fraction * unit_ns
-            yield new(Frame, (time_ns, linktype, window[start:stop], wire, None, number))
+            add(new(Frame, (time_ns, linktype, window[start:stop], wire, None, ordinal)))
             at = stop
+        number += len(block)
         stream.at = at
-        if not (yield from stream.want(needed)):
+        if block:
+            yield block
+        if claimed > largest:
+            claim = f"packet record {number + 1:,} claims {claimed:,} bytes, more than the {largest:,} possible"
+            note(Damage(name, stream.offset, claim))
+            return
+        if needed and not (yield from stream.want(needed)):
             break
     if stream.left:
         part = f"packet record {number + 1:,}"

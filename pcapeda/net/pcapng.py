@@ -12,7 +12,7 @@ from typing import NamedTuple
 from pcapeda.errors import BadCapture
 from pcapeda.model import Damage, Frame
 from pcapeda.net.pcap import LARGER_PACKETS, largest_packet
-from pcapeda.net.stream import Note, Stream, cut
+from pcapeda.net.stream import BLOCK_FRAMES, Note, Stream, cut
 
 MAGIC = b"\x0a\x0d\x0d\x0a"
 """A Section Header Block: the same in both byte orders."""
@@ -198,8 +198,8 @@ class _Damages:
             self._note(Damage(self._name, self._more_at, more, passed=True))
 
 
-def read(stream: Stream, name: str, note: Note) -> Iterator[Frame | None]:
-    """The packet records of a stream that starts with `MAGIC`; None on each tick.
+def read(stream: Stream, name: str, note: Note) -> Iterator[list[Frame] | None]:
+    """The packet records of a stream that starts with `MAGIC`, in blocks; None on each tick.
 
     Ends at the end of the stream, or at damage that cannot be passed; `note` is told of each damage, after every
     whole record before it. Raises `BadCapture` when the first section is none, or of a version that nothing reads.
@@ -211,7 +211,7 @@ def read(stream: Stream, name: str, note: Note) -> Iterator[Frame | None]:
         damages.finish()
 
 
-def _read(stream: Stream, name: str, damages: _Damages) -> Iterator[Frame | None]:
+def _read(stream: Stream, name: str, damages: _Damages) -> Iterator[list[Frame] | None]:
     section: _Section | None = None
     number = 0
     new = tuple.__new__  # what Frame(...) does, without the call in between
@@ -220,7 +220,11 @@ def _read(stream: Stream, name: str, damages: _Damages) -> Iterator[Frame | None
             # Sound Enhanced Packet Blocks, which is nearly all there is. Whatever is not plainly one goes below.
             window, at, end = stream.window, stream.at, len(stream.window)
             enhanced, last_length, interfaces = section.enhanced, section.number, section.interfaces
-            while at + 32 <= end:
+            frames: list[Frame] = []
+            add = frames.append
+            for ordinal in range(number + 1, number + 1 + BLOCK_FRAMES):
+                if at + 32 > end:
+                    break
                 kind, length, on, high, low, captured, wire = enhanced(window, at)
                 stop = at + length
                 if (
@@ -235,12 +239,16 @@ def _read(stream: Stream, name: str, damages: _Damages) -> Iterator[Frame | None
                 linktype, _, label, multiply, divide, add_ns, largest = interfaces[on]
                 if captured > largest:
                     break
-                number += 1
                 time_ns = (high << 32 | low) * multiply // divide + add_ns if multiply else None
                 start = at + 28
-                yield new(Frame, (time_ns, linktype, window[start : start + captured], wire, label, number))
+                add(new(Frame, (time_ns, linktype, window[start : start + captured], wire, label, ordinal)))
                 at = stop
             stream.at = at
+            if frames:
+                number += len(frames)
+                yield frames
+                if len(frames) == BLOCK_FRAMES:
+                    continue
 
         # One block of any kind, looked at from all sides.
         if not (yield from stream.want(12)):
@@ -313,7 +321,7 @@ def _read(stream: Stream, name: str, damages: _Damages) -> Iterator[Frame | None
                 damages.passed(offset, packet.what)
             else:
                 number += 1
-                yield packet
+                yield [packet]
 
 
 def _a(label: str) -> str:

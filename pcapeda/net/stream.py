@@ -4,8 +4,11 @@ from collections.abc import Callable, Generator, Iterator
 
 from pcapeda.model import Damage
 
-CHUNK = 1 << 20
-"""Bytes asked of a file at once."""
+CHUNK = 1 << 18
+"""Bytes asked of a file at once: larger ones get fresh memory from the system each time, and its pages cost more."""
+
+BLOCK_FRAMES = 256
+"""Most frames that a reader hands over at once: enough to share the hand-over's cost, few enough for the caches."""
 
 Note = Callable[[Damage], None]
 """Who is told of damage."""

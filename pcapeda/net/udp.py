@@ -21,6 +21,24 @@ def text6(address: bytes) -> str:
     return inet_ntop(AF_INET6, address)
 
 
+_HALVES: Final = tuple((bits, (1 << bits) - 1) for bits in (8192, 4096, 2048))
+
+
+def residue(data: bytes, more: int) -> int:
+    """The one's complement sum of the 16-bit words of `data`, and of `more`, modulo 65535 (RFC 1071): 0 if it is right.
+
+    One's complement addition is addition modulo 65535; an odd last byte counts as the high half of its word.
+    """
+    total = int.from_bytes(data)
+    size = len(data)
+    if size > 256:
+        # A division costs by the bit, and 2**16 is 1 modulo 65535: a number's upper part may be added to its lower.
+        for bits, lower in _HALVES:
+            if size << 3 > bits:
+                total = (total >> bits) + (total & lower)
+    return ((total << 8 if size & 1 else total) + more) % 0xFFFF
+
+
 def finish(
     frame: Frame,
     data: bytes,
@@ -56,11 +74,7 @@ def finish(
     elif not whole:
         status = "unverified"
     else:
-        # One's complement addition is addition modulo 65535; an odd last byte counts as the high half of its word.
-        total = int.from_bytes(pseudo + data[at:stop], "big")
-        if length & 1:
-            total <<= 8
-        status = "bad" if (total + PROTOCOL + length) % 0xFFFF else "good"
+        status = "bad" if residue(pseudo + data[at:stop], PROTOCOL + length) else "good"
     text = text4 if version == 4 else text6
     return Datagram(
         frame.time_ns,

@@ -5,7 +5,7 @@ extension headers; UDP. `decode` never raises, whatever the bytes. It answers wi
 UNKNOWN_LAYER where it does not know a layer, so that a slower decoder may try; any other `Skip` is final.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from struct import Struct
 from typing import Final
@@ -13,7 +13,7 @@ from typing import Final
 from pcapeda.model import Datagram, Fragment, Frame, Skip, Why
 from pcapeda.net import ip
 from pcapeda.net.udp import PROTOCOL as UDP
-from pcapeda.net.udp import finish, text4, text6
+from pcapeda.net.udp import finish, residue, text4, text6
 
 Found = Datagram | Fragment | Skip
 Via = tuple[str, ...]
@@ -49,66 +49,64 @@ _new = tuple.__new__
 
 def decode(frame: Frame) -> Found:
     """The datagram, the fragment, or the reason why there is none in this frame."""
-    if frame.linktype == 1:
-        # Most frames of most captures are one of these: IPv4 without options, or IPv6 without extension headers, in
-        # Ethernet without tags. They are looked at in one step; all that is odd goes to the careful functions.
-        data = frame.data
-        head = data[12:15]
+    return decode_all((frame,))[0]
+
+
+def decode_all(frames: Iterable[Frame]) -> list[Found]:
+    """The same of many frames, in their order.
+
+    Most frames of most captures are Ethernet without tags, and in it IPv4 without options or IPv6 without extension
+    headers. They are looked at here, in one step and without a call; all that is odd goes to the careful functions.
+    """
+    found: list[Found] = []
+    add = found.append
+    for frame in frames:
+        time_ns, linktype, data, _, interface, number = frame
+        head = data[12:15] if linktype == 1 else b""
         if head == _PLAIN4_HEAD:
             protocol = data[23] if len(data) >= 42 else 0
-            if protocol == UDP:
-                total, place, source, destination, source_port, port, length, checksum = _PLAIN4.unpack_from(data, 16)
-                stop = 34 + length
-                if not place & 0x3FFF and 8 <= length <= total - 20 and stop <= len(data):
-                    return _plain(frame, 26, 34, stop, text4(source), text4(destination), source_port, port, checksum)
-            elif protocol == TCP:
-                return Skip(Why.NOT_UDP, "tcp", 34, frame.number)
+            if protocol == TCP:
+                add(_new(Skip, (Why.NOT_UDP, "tcp", 34, number)))
+                continue
+            if protocol != UDP:
+                add(_carefully(frame))
+                continue
+            total, place, from4, to4, source_port, port, length, checksum = _PLAIN4.unpack_from(data, 16)
+            stop = 34 + length
+            if place & 0x3FFF or not 8 <= length <= total - 20 or stop > len(data):
+                add(_carefully(frame))
+                continue
+            status = "absent" if not checksum else "bad" if residue(data[26:stop], UDP + length) else "good"
+            source, destination, payload, version, via = text4(from4), text4(to4), data[42:stop], 4, _ETH_IP4
         elif head == _PLAIN6_HEAD and len(data) >= 62 and data[20] == UDP:
-            total, source, destination, source_port, port, length, checksum = _PLAIN6.unpack_from(data, 18)
+            total, from6, to6, source_port, port, length, checksum = _PLAIN6.unpack_from(data, 18)
             stop = 54 + length
-            if 8 <= length <= total and stop <= len(data):
-                return _plain(frame, 22, 54, stop, text6(source), text6(destination), source_port, port, checksum)
-        return _ethernet(frame)
+            if not 8 <= length <= total or stop > len(data):
+                add(_carefully(frame))
+                continue
+            status = "bad" if not checksum or residue(data[22:stop], UDP + length) else "good"
+            source, destination, payload, version, via = text6(from6), text6(to6), data[62:stop], 6, _ETH_IP6
+        else:
+            add(_carefully(frame))
+            continue
+        # The tuple is made directly: a NamedTuple's own constructor takes twice as long.
+        add(
+            _new(
+                Datagram,
+                (
+                    time_ns, source, source_port, destination, port, payload, length, checksum, status, version, via,
+                    True, number, interface, (),
+                ),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _carefully(frame: Frame) -> Found:
     link = _LINKS.get(frame.linktype)
     if link is None:
         return Skip(Why.UNKNOWN_LINK, "link", 0, frame.number)
     return link(frame)
-
-
-def _plain(
-    frame: Frame, addresses: int, at: int, stop: int, source: str, destination: str, port: int, to: int, checksum: int
-) -> Datagram:
-    """What `udp.finish` makes, for a whole datagram right behind the two addresses that its checksum covers."""
-    data = frame.data
-    length = stop - at
-    if checksum:
-        total = int.from_bytes(data[addresses:stop], "big")
-        if length & 1:
-            total <<= 8
-        status = "bad" if (total + UDP + length) % 0xFFFF else "good"
-    else:
-        status = "absent" if at == 34 else "bad"
-    # The tuple is made directly: a NamedTuple's own constructor takes twice as long.
-    return _new(
-        Datagram,
-        (
-            frame.time_ns,
-            source,
-            port,
-            destination,
-            to,
-            data[at + 8 : stop],
-            length,
-            checksum,
-            status,
-            4 if at == 34 else 6,
-            _ETH_IP4 if at == 34 else _ETH_IP6,
-            True,
-            frame.number,
-            frame.interface,
-            (),
-        ),
-    )
 
 
 @lru_cache(maxsize=4096)
