@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from queue import SimpleQueue
 from typing import NamedTuple
@@ -149,7 +149,10 @@ class Delivery:
             self._bury(Failed(entry, "oversize", False, "larger than the bus takes in one request"))
             return
         now = self._clock()
-        batch = self._batcher.add(entry, now)
+        self._go_on(self._batcher.add(entry, now), now)
+
+    def _go_on(self, batch: Batch | None, now: int) -> None:
+        """After entries were taken: send the batch that is full, if there is one, and wait if too much is under way."""
         if batch is not None:
             self._dispatch(Try(batch, 1, now))
         while len(self._waiting) > MAX_WAITING and not self._stopping():
@@ -160,10 +163,18 @@ class Delivery:
         if self._waiting or batch is not None:
             self.tick()
 
-    def add_all(self, entries: Iterable[Entry]) -> None:
+    def add_all(self, entries: Sequence[Entry]) -> None:
         """Take entries, as many `add`s would."""
-        for entry in entries:
-            self.add(entry)
+        batcher, most, at = self._batcher, self._sink.limits.max_entries, 0
+        while at < len(entries):
+            now = self._clock()
+            piece = entries[at : at + most - len(batcher)]
+            if batcher.add_all(piece, now):
+                at += len(piece)
+                self._go_on(batcher.take() if len(batcher) >= most else None, now)
+            else:
+                self.add(entries[at])
+                at += 1
 
     def tick(self) -> None:
         """Do what is due now: an old batch, another try, answers that came in, a piece of the spool. Never sleeps."""
@@ -271,11 +282,10 @@ class Delivery:
         report.requests += 1
         failed = {id(one.entry): one for one in outcome.failed}
         taken = [entry for entry in one.batch.entries if id(entry) not in failed] if failed else list(one.batch.entries)
-        for entry in taken:
-            report.sent += entry.stands_for
-            report.events += 1
-            report.bytes_sent += entry.size
-            report.chunks += quotas.chunks(entry.size)
+        report.sent += sum([entry.stands_for for entry in taken])
+        report.events += len(taken)
+        report.bytes_sent += sum([entry.size for entry in taken]) if failed else one.batch.size
+        report.chunks += sum([quotas.chunks(entry.size) if entry.size > quotas.CHUNK_BYTES else 1 for entry in taken])
         self._settled(taken)
         if one.kept:
             self._draining -= 1

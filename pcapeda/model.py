@@ -162,6 +162,12 @@ class Damage(NamedTuple):
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
+def _uuid(name: str, detail: str) -> str:
+    if len(name) != 32:
+        name = blake2b(detail.encode(), digest_size=16).hexdigest()
+    return f"{name[:8]}-{name[8:12]}-8{name[13:16]}-{_VARIANT[name[16]]}{name[17:20]}-{name[20:]}"
+
+
 @lru_cache(maxsize=64)
 def _around(detail_type: str, source: str, account: str, region: str, resources: tuple[str, ...]) -> tuple[str, str]:
     """The members of an event that are the same in most of them, as JSON text: those before its time, those after."""
@@ -195,18 +201,21 @@ class Entry(NamedTuple):
 
         It is of version 8 (RFC 9562, section 5.8), which leaves all but the version and the variant to us.
         """
-        name = self.id if len(self.id) == 32 else blake2b(self.detail.encode(), digest_size=16).hexdigest()
-        return f"{name[:8]}-{name[8:12]}-8{name[13:16]}-{_VARIANT[name[16]]}{name[17:20]}-{name[20:]}"
+        return _uuid(self.id, self.detail)
 
     def event_json(self, account: str = ACCOUNT, region: str = REGION, *, now_ns: int | None = None) -> str:
         """The event as rules and targets see it, as one line of JSON; `now_ns` is its time if it has none of its own.
 
         All members that TestEventPattern asks for are there (EventBridge User Guide, 'Event structure').
         """
-        time_ns = self.time_ns if self.time_ns is not None else now_ns if now_ns is not None else time.time_ns()
-        kind, where = _around(self.detail_type, self.source, account, region, self.resources)
-        when = iso_second(time_ns)
-        return f'{{"version":"0","id":"{self.event_id}",{kind},"time":"{when}",{where},"detail":{self.detail}}}'
+        source, detail_type, detail, time_ns, resources, _, name, *_ = self
+        if time_ns is None:
+            time_ns = now_ns if now_ns is not None else time.time_ns()
+        kind, where = _around(detail_type, source, account, region, resources)
+        return (
+            f'{{"version":"0","id":"{_uuid(name, detail)}",{kind},"time":"{iso_second(time_ns)}",{where},'
+            f'"detail":{detail}}}'
+        )
 
     def envelope(self, account: str = ACCOUNT, region: str = REGION, *, now_ns: int | None = None) -> dict[str, Any]:
         """The same event as data."""

@@ -7,13 +7,14 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from threading import Event
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from pcapeda.cli.options import Output
 from pcapeda.errors import BadConfig, ExitStatus, OutputClosed, PcapedaError
-from pcapeda.model import Entry, Report, Sink
+from pcapeda.model import REGION, Entry, Report, Sink
 
 if TYPE_CHECKING:
     from pcapeda.job import Job
@@ -38,18 +39,15 @@ def choose_sink(job: "Job", given: Mapping[str, Any]) -> Sink:
         return PrettySink(open_console(sys.stdout), whole=given["verbose"], rules=bool(job.rules))
     from pcapeda.sinks.lines import LineSink
 
-    bus, region = job.bus.name, job.bus.region or "us-east-1"
+    region = job.bus.region or REGION
 
-    def as_event(entry: Entry) -> str:
+    def with_rules(entry: Entry) -> str:
         event = entry.event_json(region=region)
-        if not job.rules:
-            return event
         return f'{event[:-1]},"matched-rules":{json.dumps(entry.rules, ensure_ascii=False)}}}'
 
-    def as_entry(entry: Entry) -> str:
-        return entry.entry_json(bus)
-
-    return LineSink(sys.stdout, as_event if output is Output.JSONL else as_entry)
+    if output is Output.ENTRIES:
+        return LineSink(sys.stdout, partial(Entry.entry_json, bus=job.bus.name))
+    return LineSink(sys.stdout, with_rules if job.rules else partial(Entry.event_json, region=region))
 
 
 def carry_out(job: "Job", given: Mapping[str, Any], *, first_words: Callable[["Job"], str]) -> ExitStatus:

@@ -1,5 +1,7 @@
 """Entries into batches by count, bytes and age. It says when a batch must go; it never sends."""
 
+from collections.abc import Sequence
+
 from pcapeda.model import Batch, BatchLimits, Entry
 
 
@@ -38,6 +40,17 @@ class Batcher:
         if full is None and len(self._entries) >= self._limits.max_entries:
             full = self.take()
         return full
+
+    def add_all(self, entries: Sequence[Entry], now_ns: int) -> bool:
+        """Take entries, if they fit into one batch with what is there; afterwards it may be full, and so `due`."""
+        size = self._size + sum([entry.size for entry in entries])
+        if len(self._entries) + len(entries) > self._limits.max_entries or size > self._limits.max_bytes:
+            return False
+        if not self._entries:
+            self._first_ns = now_ns
+        self._entries += entries
+        self._size = size
+        return True
 
     def due(self, now_ns: int) -> Batch | None:
         """The batch that is full, or whose first entry has waited long enough, if there is one."""

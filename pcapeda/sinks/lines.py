@@ -27,7 +27,7 @@ class LineSink:
 
     def send(self, batch: Batch) -> Outcome:
         """Write the batch."""
-        write_text(self._stream, "".join([self._render(entry) + "\n" for entry in batch.entries]))
+        write_text(self._stream, "\n".join([*map(self._render, batch.entries), ""]))
         return Outcome(len(batch.entries))
 
     def close(self) -> None:
