@@ -7,7 +7,7 @@ counts every step. Times are integer nanoseconds since the Unix epoch; they beco
 import json
 import time
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
@@ -33,8 +33,8 @@ def _iso_second(seconds: int) -> str:
 
 def iso_time(time_ns: int) -> str:
     """A time from 1970 to 9999 as ISO 8601 text in UTC, with nine decimals."""
-    seconds, fraction = divmod(time_ns, 1_000_000_000)
-    return f"{_iso_second(seconds)}.{str(fraction + 1_000_000_000)[1:]}Z"  # half the time of a format of nine digits
+    digits = str(time_ns) if time_ns >= 1_000_000_000 else f"{time_ns:010d}"
+    return f"{_iso_second(int(digits[:-9]))}.{digits[-9:]}Z"
 
 
 def iso_second(time_ns: int) -> str:
@@ -208,14 +208,7 @@ class Entry(NamedTuple):
 
         All members that TestEventPattern asks for are there (EventBridge User Guide, 'Event structure').
         """
-        source, detail_type, detail, time_ns, resources, _, name, *_ = self
-        if time_ns is None:
-            time_ns = now_ns if now_ns is not None else time.time_ns()
-        kind, where = _around(detail_type, source, account, region, resources)
-        return (
-            f'{{"version":"0","id":"{_uuid(name, detail)}",{kind},"time":"{iso_second(time_ns)}",{where},'
-            f'"detail":{detail}}}'
-        )
+        return event_lines((self,), account, region, now_ns=now_ns)[:-1]
 
     def envelope(self, account: str = ACCOUNT, region: str = REGION, *, now_ns: int | None = None) -> dict[str, Any]:
         """The same event as data."""
@@ -242,6 +235,23 @@ class Entry(NamedTuple):
             f'{{{when}"Source":{_json(self.source)},{resources}"DetailType":{_json(self.detail_type)},'
             f'"Detail":{_json(self.detail)}{where}}}'
         )
+
+
+def event_lines(
+    entries: Iterable[Entry], account: str = ACCOUNT, region: str = REGION, *, now_ns: int | None = None
+) -> str:
+    """Many events as rules and targets see them, each a line of JSON: `Entry.event_json` and a newline."""
+    pieces: list[str] = []
+    add = pieces.append
+    for source, detail_type, detail, time_ns, resources, _, name, _, _, _ in entries:
+        if time_ns is None:
+            time_ns = now_ns if now_ns is not None else time.time_ns()
+        kind, where = _around(detail_type, source, account, region, resources)
+        when = _iso_second(time_ns // 1_000_000_000)
+        add(f'{{"version":"0","id":"{_uuid(name, detail)}",{kind},"time":"{when}Z",{where},"detail":')
+        add(detail)  # which is long: it is copied once, with all the others
+        add("}\n")
+    return "".join(pieces)
 
 
 class Batch(NamedTuple):
@@ -376,13 +386,19 @@ class Report:
         if message:
             self.messages.setdefault(code, message)
 
+    def span(self, times: Iterable[int | None]) -> None:
+        """Stretch the time from first to last to hold these."""
+        known = [time_ns for time_ns in times if time_ns is not None]
+        if known:
+            self.first_ns = min(known) if self.first_ns is None else min(self.first_ns, *known)
+            self.last_ns = max(known) if self.last_ns is None else max(self.last_ns, *known)
+
     def merge(self, other: "Report") -> None:
         """Add the counts of `other` to this one, in place."""
         for name, value in vars(other).items():
             mine = getattr(self, name)
             if name in ("first_ns", "last_ns"):
-                times = [time for time in (mine, value) if time is not None]
-                setattr(self, name, (min if name == "first_ns" else max)(times, default=None))
+                self.span([value])
             elif name == "ended_by":
                 self.ended_by = mine or value
             elif isinstance(value, Counter):

@@ -6,14 +6,15 @@
 import hashlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pcapeda.errors import PcapedaError
 from pcapeda.events.shape import Shape
 from pcapeda.job import Job
-from pcapeda.model import Entry, Report
+from pcapeda.model import Entry, Report, event_lines
 from pcapeda.pipeline import execute
 from pcapeda.sinks.lines import LineSink
 
@@ -46,13 +47,15 @@ def digest(path: Path, way: str) -> str:
     """Of all lines that a replay prints, as events and as entries, and of what its report counts."""
     text = io.StringIO()
 
-    def as_event(entry: Entry) -> str:
-        return entry.event_json(now_ns=0)  # of a capture without times
+    def as_entries(entries: Iterable[Entry]) -> str:
+        return "".join(f"{entry.entry_json()}\n" for entry in entries)
 
-    render: Callable[[Entry], str] = Entry.entry_json if way == "extras" else as_event
+    as_events = partial(event_lines, now_ns=0)  # which is the time of events of a capture without times
     report = Report()
     try:
-        report = execute(Job(captures=(str(path),), **WAYS[way]), sink=LineSink(text, render))
+        report = execute(
+            Job(captures=(str(path),), **WAYS[way]), sink=LineSink(text, as_entries if way == "extras" else as_events)
+        )
     except PcapedaError as error:
         text.write(str(error).replace(str(path), path.name))
     counted = (report.frames, report.bytes_read, report.fragments, report.sent, report.first_ns, report.last_ns)

@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from threading import Event
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pcapeda.cli.options import Output
 from pcapeda.errors import BadConfig, ExitStatus, OutputClosed, PcapedaError
-from pcapeda.model import REGION, Entry, Report, Sink
+from pcapeda.model import REGION, Entry, Report, Sink, event_lines
 
 if TYPE_CHECKING:
     from pcapeda.job import Job
@@ -41,13 +41,18 @@ def choose_sink(job: "Job", given: Mapping[str, Any]) -> Sink:
 
     region = job.bus.region or REGION
 
-    def with_rules(entry: Entry) -> str:
-        event = entry.event_json(region=region)
-        return f'{event[:-1]},"matched-rules":{json.dumps(entry.rules, ensure_ascii=False)}}}'
+    def with_rules(entries: Sequence[Entry]) -> str:
+        events = zip(entries, event_lines(entries, region=region).splitlines(), strict=True)
+        return "".join(
+            f'{event[:-1]},"matched-rules":{json.dumps(entry.rules, ensure_ascii=False)}}}\n' for entry, event in events
+        )
+
+    def as_entries(entries: Sequence[Entry]) -> str:
+        return "".join(f"{entry.entry_json(job.bus.name)}\n" for entry in entries)
 
     if output is Output.ENTRIES:
-        return LineSink(sys.stdout, partial(Entry.entry_json, bus=job.bus.name))
-    return LineSink(sys.stdout, with_rules if job.rules else partial(Entry.event_json, region=region))
+        return LineSink(sys.stdout, as_entries)
+    return LineSink(sys.stdout, with_rules if job.rules else partial(event_lines, region=region))
 
 
 def carry_out(job: "Job", given: Mapping[str, Any], *, first_words: Callable[["Job"], str]) -> ExitStatus:

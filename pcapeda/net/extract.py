@@ -9,6 +9,7 @@ and each frame still gives one datagram at most.
 """
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Final
 
 from pcapeda.model import Datagram, Fragment, Frame, Report, Skip, Why
@@ -25,6 +26,8 @@ FRUITLESS: Final = 4
 
 MAX_FRUITLESS: Final = 256
 """With this many unknown layers the bytes are noise."""
+
+_TIME, _DATA = itemgetter(Frame._fields.index("time_ns")), itemgetter(Frame._fields.index("data"))
 
 Found = Datagram | Fragment | Skip
 
@@ -64,19 +67,11 @@ class Extractor:
     def _feed(self, frames: Sequence[Frame]) -> list[Found]:
         report, decapsulate = self._report, self._decapsulate
         report.frames += len(frames)
-        first_ns, last_ns = report.first_ns, report.last_ns
-        octets = datagrams = 0
+        report.bytes_read += sum(map(len, map(_DATA, frames)))
+        report.span(map(_TIME, frames))
+        datagrams = 0
         found = wire.decode_all(frames)
         for index, one in enumerate(found):
-            time_ns, _, data, *_ = frame = frames[index]
-            octets += len(data)
-            if time_ns is not None:
-                if last_ns is None or first_ns is None:
-                    first_ns = last_ns = time_ns
-                elif time_ns > last_ns:
-                    last_ns = time_ns
-                elif time_ns < first_ns:
-                    first_ns = time_ns
             if type(one) is Datagram:
                 if not decapsulate or layers.tunnel_port(one.source_port, one.destination_port) is None:
                     datagrams += 1
@@ -84,10 +79,8 @@ class Extractor:
             elif type(one) is Skip and one.why not in UNKNOWN and not (decapsulate and one.layer == "udp"):
                 report.skips[one.why, one.layer] += 1
                 continue
-            found[index] = self._slowly(frame, one)
-        report.bytes_read += octets
+            found[index] = self._slowly(frames[index], one)
         report.datagrams += datagrams
-        report.first_ns, report.last_ns = first_ns, last_ns
         return found
 
     def _slowly(self, frame: Frame, found: Found) -> Found:

@@ -1,6 +1,6 @@
 """One line of JSON per entry, to a stream: the dry run in a pipe."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from pcapeda.errors import OutputClosed, SinkDown
@@ -8,7 +8,7 @@ from pcapeda.model import Batch, BatchLimits, Entry, Outcome
 
 
 class LineSink:
-    """Writes `render(entry)` and a newline for each entry, and flushes after each batch.
+    """Writes what `render` makes of the entries of a batch, a line for each, and flushes after each batch.
 
     `send` raises `OutputClosed` when the reader of the stream went away, `SinkDown` when it cannot be written
     (a full disk).
@@ -18,7 +18,7 @@ class LineSink:
     concurrency = 1
     costs_money = False
 
-    def __init__(self, stream: TextIO, render: Callable[[Entry], str]) -> None:
+    def __init__(self, stream: TextIO, render: Callable[[Sequence[Entry]], str]) -> None:
         self._stream = stream
         self._render = render
 
@@ -27,7 +27,7 @@ class LineSink:
 
     def send(self, batch: Batch) -> Outcome:
         """Write the batch."""
-        write_text(self._stream, "\n".join([*map(self._render, batch.entries), ""]))
+        write_text(self._stream, self._render(batch.entries))
         return Outcome(len(batch.entries))
 
     def close(self) -> None:
