@@ -4,7 +4,6 @@ A `Corridor` is what one run carries from source to source; `run` walks the fram
 selection, limits and shape into the delivery.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from threading import Event
@@ -22,6 +21,7 @@ from pcapeda.net.extract import Extractor
 from pcapeda.pace import Pace
 from pcapeda.parts import make_gather
 from pcapeda.rules.ruleset import RuleSet
+from pcapeda.selection import PORTS, with_ports
 from pcapeda.summaries import NO_RULE, Gather, Outbox, Reporter
 
 SECOND_NS = 1_000_000_000
@@ -29,8 +29,8 @@ SECOND_NS = 1_000_000_000
 BEAT_NS = SECOND_NS // 10
 """How often a run looks after what is due while frames keep coming."""
 
-PORTS, OWN = "other ports", "own traffic"
-"""Why datagrams are left out: they have none of the ports asked for, or sending caused them."""
+OWN = "own traffic"
+"""Why datagrams are left out that sending caused."""
 
 SLICE_S = 0.1
 """Longest sleep before looking at what else is due."""
@@ -202,26 +202,16 @@ def _stream(
         if block is None:
             continue
         found = extractor.feed_all(block)
-        if ports:
-            found = _only(
-                found, lambda one: one.destination_port in ports or one.source_port in ports, unselected, PORTS
-            )
+        found = with_ports(found, ports, unselected)
         if ignore is not None:
-            found = _only(found, lambda one: not ignore(one), unselected, OWN)
+            kept = [one for one in found if not ignore(one)]
+            if len(kept) < len(found):
+                unselected[OWN] += len(found) - len(kept)
+            found = kept
         delivery.add_all(shape.entries(found))
         if delivery.over:
             corridor.finished = True
             return
-
-
-def _only(
-    found: list[Datagram], wanted: Callable[[Datagram], bool], unselected: Counter[str], why: str
-) -> list[Datagram]:
-    """The datagrams that are wanted; the others are counted."""
-    kept = [one for one in found if wanted(one)]
-    if len(kept) < len(found):
-        unselected[why] += len(found) - len(kept)
-    return kept
 
 
 def _walk(

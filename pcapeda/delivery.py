@@ -95,7 +95,7 @@ class Delivery:
         refused: Callable[[Sequence[Entry]], None] = lambda entries: None,
     ) -> None:
         self.down: SinkDown | None = None
-        self._sink = sink
+        self.sink = sink
         self._report = report
         self._spool = spool
         self._live = live
@@ -165,7 +165,7 @@ class Delivery:
 
     def add_all(self, entries: Sequence[Entry]) -> None:
         """Take entries, as many `add`s would."""
-        batcher, most, at = self._batcher, self._sink.limits.max_entries, 0
+        batcher, most, at = self._batcher, self.sink.limits.max_entries, 0
         while at < len(entries):
             now = self._clock()
             piece = entries[at : at + most - len(batcher)]
@@ -175,6 +175,23 @@ class Delivery:
             else:
                 self.add(entries[at])
                 at += 1
+
+    def pass_on(self, lines: memoryview, events: int, size: int, chunks: int) -> None:
+        """Events of one datagram each that were rendered elsewhere, for a sink that can pass them on."""
+        report = self._report
+        if self.down is None:
+            report.requests += 1
+            try:
+                self.sink.pass_on(lines)  # type: ignore[attr-defined]
+            except SinkDown as error:
+                self.down = error
+        if self.down is not None:
+            report.refused[self.down.code] += events
+            return
+        report.sent += events
+        report.events += events
+        report.bytes_sent += size
+        report.chunks += chunks
 
     def tick(self) -> None:
         """Do what is due now: an old batch, another try, answers that came in, a piece of the spool. Never sleeps."""
@@ -259,7 +276,7 @@ class Delivery:
             self._flights[self._senders.submit(one.batch)] = one
             return
         try:
-            outcome = self._sink.send(one.batch)
+            outcome = self.sink.send(one.batch)
         except SinkDown as error:
             self._give_in(one, error)
         else:
@@ -357,7 +374,7 @@ class Delivery:
             self._breaker.failed(now, self._jitter)
             self._breaker.open(now, self._jitter)
             self._say(f"{error}; events are kept in the spool until that is mended")
-            renew = getattr(self._sink, "renew", None)
+            renew = getattr(self.sink, "renew", None)
             if renew is not None:
                 renew()
         if self.down is None or isinstance(error, OutputClosed):
@@ -476,10 +493,10 @@ class Delivery:
         self._say(f"spool {self._spool.folder} is full: waiting until there is room")
         now = self._clock()
         self._spool_rests_until = now + FULL_PAUSE_NS
-        most = self._sink.limits.max_entries
+        most = self.sink.limits.max_entries
         for first in range(0, len(left), most):
             piece = tuple(left[first : first + most])
-            for batch in _within(piece, self._sink.limits.max_bytes):
+            for batch in _within(piece, self.sink.limits.max_bytes):
                 self._later(Try(batch, 1, now), now + FULL_PAUSE_NS)
 
     def _flush_dead(self) -> None:
@@ -557,7 +574,7 @@ class Delivery:
 
     def _next_of(self, spool: Spool, now: int) -> Try | None:
         """The oldest entries of the spool that are not under way, as a batch."""
-        limits = self._sink.limits
+        limits = self.sink.limits
         taken = spool.take(limits.max_entries)
         self._count_what_left()
         if not taken:

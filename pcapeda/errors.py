@@ -71,6 +71,12 @@ class NoRights(PcapedaError):
     status = ExitStatus.UNAVAILABLE
 
 
+class WorkerLost(PcapedaError):
+    """A process that worked for a run ended before its time: killed, or out of memory."""
+
+    status = ExitStatus.INCOMPLETE
+
+
 class InterfaceDown(PcapedaError):
     """An interface that went away, or went down, while it was read."""
 

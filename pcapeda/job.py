@@ -17,6 +17,9 @@ LONGEST_S = 86_400
 GRACE_S = 10.0
 """How long an interrupted run may go on trying to deliver what it has read."""
 
+MOST_JOBS = 64
+"""More workers than one reader can feed."""
+
 SPOOL_MIB, LEAST_SPOOL_MIB = 1024, 8
 """Most MiB of events that a spool holds unless told otherwise, and the least that can be asked for."""
 
@@ -79,6 +82,8 @@ class Job(Bounds):
     pps: float | None = None
     max_sleep_s: float | None = None
     loop: int = 1
+    jobs: int = 1
+    """Processes that decode and shape beside the one that reads; 1: none."""
     # live
     duration_s: float | None = None
     write: str | None = None
@@ -118,6 +123,38 @@ class Job(Bounds):
             raise BadConfig("--checkpoint cannot know standard input again: give a file")
         self.check_bounds()
         self._check_summaries()
+        self._check_jobs()
+
+    def _check_jobs(self) -> None:
+        """Refuse to share out what is decided between one datagram and the next."""
+        if not 1 <= self.jobs <= MOST_JOBS:
+            raise BadConfig(f"--jobs must be from 1 to {MOST_JOBS}, not {self.jobs}")
+        if self.jobs == 1:
+            return
+        if self.interfaces:
+            raise BadConfig("--jobs is for captures: what comes from an interface comes in one stream")
+        asked = {
+            "--count": self.count,
+            "--speed": self.speed,
+            "--pps": self.pps,
+            "--rules": self.rules,
+            "--aggregate": self.aggregate_s,
+            "--group": self.group,
+            "--report-events": self.report_events_s,
+            "--checkpoint": self.checkpoint,
+            "--max-rate": self.max_rate,
+            "--max-rate-per-source": self.max_rate_per_source,
+            "--allow": self.allow,
+            "--deny": self.deny,
+            "--sample": self.sample,
+            "--max-events": self.max_events,
+            "--max-cost": self.max_cost,
+        }
+        for option, value in asked.items():
+            if value not in (None, ()):
+                raise BadConfig(
+                    f"--jobs shares the work out, and {option} decides from one datagram to the next: give one"
+                )
 
     def _check_summaries(self) -> None:
         lengths = (

@@ -254,6 +254,11 @@ def event_lines(
     return "".join(pieces)
 
 
+def entry_lines(entries: Iterable[Entry], bus: str | None = None) -> str:
+    """Many entries as PutEvents takes them, each a line of JSON."""
+    return "".join([f"{entry.entry_json(bus)}\n" for entry in entries])
+
+
 class Batch(NamedTuple):
     """Entries that travel in one request, and their summed size in bytes."""
 

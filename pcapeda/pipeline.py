@@ -10,17 +10,21 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from pcapeda.checkpoint import Checkpoint, identify
-from pcapeda.corridor import SILENT, Blocks, Corridor, Watcher, run
+from pcapeda.corridor import BEAT_NS, SILENT, Blocks, Corridor, Watcher, run
+from pcapeda.crew import MOST_RECORDS, Craft, Crew, Piece, entries_of
 from pcapeda.delivery import Delivery
-from pcapeda.errors import BadCapture, BadConfig, BadFilter, PcapedaError, SinkDown
+from pcapeda.errors import BadCapture, BadConfig, BadFilter, PcapedaError, SinkDown, WorkerLost
 from pcapeda.events import quotas
+from pcapeda.events.shape import Shape
 from pcapeda.job import GRACE_S, Bus, Job
-from pcapeda.model import Damage, Datagram, Frame, Report, Sink, Why
+from pcapeda.model import Damage, Datagram, Entry, Frame, Report, Sink
 from pcapeda.net.extract import Extractor
 from pcapeda.net.files import Capture, expand
 from pcapeda.net.filter import Filter
+from pcapeda.net.pcap import Span
 from pcapeda.pace import Pace
 from pcapeda.parts import MIB, event_bus, load_rules, make_extractor, make_limits, names_in_dns, open_spool, tell_of
+from pcapeda.selection import selected, with_ports
 from pcapeda.sinks.eventbridge import UNREACHABLE
 from pcapeda.sinks.spool import Spool
 from pcapeda.summaries import Reporter
@@ -112,17 +116,32 @@ def _replay(corridor: Corridor, captures: list[str], chosen: Filter | None) -> N
     if job.speed is not None or job.pps is not None:
         max_sleep_ns = None if job.max_sleep_s is None else int(job.max_sleep_s * SECOND_NS)
         pace = Pace(speed=job.speed, pps=job.pps, max_sleep_ns=max_sleep_ns)
-    for loop in range(job.loop) if job.loop else itertools.count():
-        frames_before = report.frames
-        for path in captures:
-            if corridor.finished or corridor.stop.is_set():
-                return
-            _replay_one(corridor, path, chosen, pace, loop)
-        if report.frames == frames_before:
-            return  # nothing to read in any of them: looping for ever would only burn
+    with ExitStack() as stack:
+        crew = None
+        if job.jobs > 1:
+            render = getattr(corridor.delivery.sink, "render", None)
+            crew = stack.enter_context(Crew(job.jobs, Craft(job.decapsulate, job.filter, job.ports, render)))
+        try:
+            for loop in range(job.loop) if job.loop else itertools.count():
+                frames_before = report.frames
+                for path in captures:
+                    if corridor.finished or corridor.stop.is_set():
+                        break
+                    _replay_one(corridor, path, chosen, pace, loop, crew)
+                if crew is not None:
+                    crew.take_all()
+                if corridor.finished or corridor.stop.is_set() or report.frames == frames_before:
+                    return  # without frames there is nothing to read in any of them: looping for ever would only burn
+        except WorkerLost as error:
+            assert crew is not None
+            sentence = f"{error}: {crew.drop():,} packets that it or others had are not in any count below"
+            report.failures.append(sentence)
+            corridor.watcher.note(sentence)
 
 
-def _replay_one(corridor: Corridor, path: str, chosen: Filter | None, pace: Pace | None, loop: int) -> None:
+def _replay_one(
+    corridor: Corridor, path: str, chosen: Filter | None, pace: Pace | None, loop: int, crew: Crew | None
+) -> None:
     report, watcher = corridor.report, corridor.watcher
     reading = Report()
 
@@ -133,6 +152,10 @@ def _replay_one(corridor: Corridor, path: str, chosen: Filter | None, pace: Pace
     def on_tick() -> None:
         corridor.beat(reading)
         watcher.tick(report, reading, capture.position, capture.size)
+
+    def finish() -> None:
+        extractor.finish()
+        report.merge(reading)
 
     place = None
     if corridor.checkpoint is not None:
@@ -147,6 +170,9 @@ def _replay_one(corridor: Corridor, path: str, chosen: Filter | None, pace: Pace
     shape = replace(corridor.job.shape, file=path, loop=loop)
     try:
         with Capture(path, note=damaged) as capture:
+            if crew is not None:
+                _hand_round(capture, corridor, crew, chosen, extractor, shape, reading, on_tick)
+                return
             blocks: Blocks = capture.blocks()
             if chosen is not None:
                 blocks = _filtered(blocks, chosen, reading)
@@ -161,22 +187,69 @@ def _replay_one(corridor: Corridor, path: str, chosen: Filter | None, pace: Pace
         report.failures.append(f"{path}: {error}")
         watcher.note(f"{path}: {error}")
     finally:
-        extractor.finish()
-        report.merge(reading)
+        if crew is not None:
+            crew.then(finish)
+        else:
+            finish()
 
 
 def _filtered(blocks: Blocks, chosen: Filter, reading: Report) -> Iterator[list[Frame] | None]:
     """Only what the filter selects; the rest is counted as skipped."""
     for block in blocks:
-        kept = []
-        for frame in block or ():
-            if chosen.matches(frame):
-                kept.append(frame)
-            else:
-                reading.frames += 1
-                reading.bytes_read += len(frame.data)
-                reading.skips[Why.NOT_SELECTED, "filter"] += 1
-        yield kept if block is not None else None
+        yield None if block is None else selected(block, chosen, reading)
+
+
+def _hand_round(
+    capture: Capture,
+    corridor: Corridor,
+    crew: Crew,
+    chosen: Filter | None,
+    extractor: Extractor,
+    shape: Shape,
+    reading: Report,
+    on_tick: Callable[[], None],
+) -> None:
+    """Give a capture's records to the crew; what comes back goes on to the delivery, in their order."""
+    delivery, job, render = corridor.delivery, corridor.job, crew.craft.render
+
+    def deliver(entries: list[Entry]) -> None:
+        if render is None:
+            delivery.add_all(entries)
+        elif entries:
+            with memoryview(render(entries).encode()) as lines:
+                sizes = [entry.size for entry in entries]
+                delivery.pass_on(lines, len(entries), sum(sizes), sum(map(quotas.chunks, sizes)))
+
+    def use(piece: Piece, data: memoryview) -> None:
+        if render is None:
+            delivery.add_all(entries_of(data))
+        elif piece.events:
+            delivery.pass_on(data, piece.events, piece.size, piece.chunks)
+        if piece.frame is not None:
+            deliver(shape.entries(with_ports(extractor.feed_all((piece.frame,)), job.ports, reading.unselected)))
+
+    checked: set[int] = set()
+    beat = corridor.clock()
+    for span in capture.spans(MOST_RECORDS):
+        now = corridor.clock()
+        if span is None or now >= beat:
+            delivery.tick()
+            on_tick()
+            beat = now + BEAT_NS
+        if corridor.stop.is_set():
+            return
+        if span is None:
+            crew.take_all()  # nothing comes just now: nobody is to wait for what has come
+            continue
+        if chosen is not None:
+            linktypes = {span.layout.linktype} if isinstance(span, Span) else {frame.linktype for frame in span}
+            for linktype in linktypes - checked:
+                chosen.check_for(linktype)  # here, where it is known which capture it is
+            checked |= linktypes
+        crew.give(span, shape, use, reading)
+        if delivery.over:
+            corridor.finished = True
+            return
 
 
 def _sniff(corridor: Corridor, chosen: Filter | None) -> None:

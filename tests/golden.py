@@ -6,7 +6,6 @@
 import hashlib
 import io
 import json
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from pcapeda.errors import PcapedaError
 from pcapeda.events.shape import Shape
 from pcapeda.job import Job
-from pcapeda.model import Entry, Report, event_lines
+from pcapeda.model import Report, entry_lines, event_lines
 from pcapeda.pipeline import execute
 from pcapeda.sinks.lines import LineSink
 
@@ -46,15 +45,11 @@ def captures(folder: Path) -> list[Path]:
 def digest(path: Path, way: str) -> str:
     """Of all lines that a replay prints, as events and as entries, and of what its report counts."""
     text = io.StringIO()
-
-    def as_entries(entries: Iterable[Entry]) -> str:
-        return "".join(f"{entry.entry_json()}\n" for entry in entries)
-
     as_events = partial(event_lines, now_ns=0)  # which is the time of events of a capture without times
     report = Report()
     try:
         report = execute(
-            Job(captures=(str(path),), **WAYS[way]), sink=LineSink(text, as_entries if way == "extras" else as_events)
+            Job(captures=(str(path),), **WAYS[way]), sink=LineSink(text, entry_lines if way == "extras" else as_events)
         )
     except PcapedaError as error:
         text.write(str(error).replace(str(path), path.name))

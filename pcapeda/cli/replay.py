@@ -7,7 +7,7 @@ import typer
 from pcapeda.cli import options
 from pcapeda.cli.running import carry_out, make_job
 
-CLOCK = "Clock"
+CLOCK = "Clock and speed"
 
 
 @options.with_shared
@@ -36,6 +36,18 @@ def replay(
         int,
         typer.Option("-l", "--loop", metavar="N", min=0, help="Replay N times (0: for ever).", rich_help_panel=CLOCK),
     ] = 1,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            "-j",
+            "--jobs",
+            metavar="N",
+            min=1,
+            max=64,
+            help="Processes that decode, for several captures or one large one; the events stay the same.",
+            rich_help_panel=CLOCK,
+        ),
+    ] = 1,
     checkpoint: Annotated[
         str | None,
         typer.Option(
@@ -56,6 +68,13 @@ def replay(
     from pcapeda.parts import forecast
 
     job = make_job(
-        given, captures=tuple(captures), speed=speed, pps=pps, max_sleep_s=maxsleep, loop=loop, checkpoint=checkpoint
+        given,
+        captures=tuple(captures),
+        speed=speed,
+        pps=pps,
+        max_sleep_s=maxsleep,
+        loop=loop,
+        jobs=jobs,
+        checkpoint=checkpoint,
     )
     raise typer.Exit(carry_out(job, given, first_words=forecast))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pcapeda.cli.options import Output
 from pcapeda.errors import BadConfig, ExitStatus, OutputClosed, PcapedaError
-from pcapeda.model import REGION, Entry, Report, Sink, event_lines
+from pcapeda.model import REGION, Entry, Report, Sink, entry_lines, event_lines
 
 if TYPE_CHECKING:
     from pcapeda.job import Job
@@ -34,6 +34,8 @@ def choose_sink(job: "Job", given: Mapping[str, Any]) -> Sink:
     if output is None:
         output = Output.PRETTY if sys.stdout.isatty() else Output.JSONL
     if output is Output.PRETTY:
+        if job.jobs > 1:
+            raise BadConfig("--jobs is for machines that read: a person cannot keep up", hint="add -o jsonl")
         from pcapeda.view import PrettySink, open_console
 
         return PrettySink(open_console(sys.stdout), whole=given["verbose"], rules=bool(job.rules))
@@ -47,11 +49,8 @@ def choose_sink(job: "Job", given: Mapping[str, Any]) -> Sink:
             f'{event[:-1]},"matched-rules":{json.dumps(entry.rules, ensure_ascii=False)}}}\n' for entry, event in events
         )
 
-    def as_entries(entries: Sequence[Entry]) -> str:
-        return "".join(f"{entry.entry_json(job.bus.name)}\n" for entry in entries)
-
     if output is Output.ENTRIES:
-        return LineSink(sys.stdout, as_entries)
+        return LineSink(sys.stdout, partial(entry_lines, bus=job.bus.name))
     return LineSink(sys.stdout, with_rules if job.rules else partial(event_lines, region=region))
 
 

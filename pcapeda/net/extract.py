@@ -37,6 +37,7 @@ class Extractor:
 
     `decapsulate` asks for the innermost datagram instead of the outermost. Fragments wait in at most `defrag_bytes`
     of memory and for `fragment_age_ns` of capture time (RFC 791 3.2 and RFC 8200 4.5 leave the time to practice).
+    One that is `apart` gets part of a capture's frames, and is asked by `feed_apart` alone.
     """
 
     def __init__(
@@ -46,8 +47,10 @@ class Extractor:
         decapsulate: bool = False,
         defrag_bytes: int = 64 * MIB,
         fragment_age_ns: int = 30 * SECOND_NS,
+        apart: bool = False,
     ) -> None:
         self._report = report
+        self._apart = apart
         self._decapsulate = decapsulate
         self._fruitless: dict[str, int] = {}
         self._used, self._held = report.used, report.held
@@ -58,19 +61,38 @@ class Extractor:
 
         A datagram that this frame completes has the frame's time and number, and `fragments` names all its frames.
         """
-        return self._feed((frame,))[0]
+        (found,) = self._feed((frame,))
+        assert found is not None, "one that works apart is given many frames"
+        return found
 
     def feed_all(self, frames: Sequence[Frame]) -> list[Datagram]:
         """The datagrams that frames give, in their order."""
         return [found for found in self._feed(frames) if type(found) is Datagram]
 
-    def _feed(self, frames: Sequence[Frame]) -> list[Found]:
+    def feed_apart(self, frames: Sequence[Frame]) -> tuple[list[Datagram], list[tuple[int, Frame]]]:
+        """The datagrams that frames give by themselves; and the others, each with the number of datagrams before it.
+
+        What becomes of those depends on frames before them: fragments, and layers that only Scapy may know. They are
+        not counted here. For an extractor that works `apart` from the one that has seen all frames.
+        """
+        datagrams: list[Datagram] = []
+        left: list[tuple[int, Frame]] = []
+        for frame, found in zip(frames, self._feed(frames), strict=True):
+            if type(found) is Datagram:
+                datagrams.append(found)
+            elif found is None:
+                left.append((len(datagrams), frame))
+        self._report.frames -= len(left)
+        self._report.bytes_read -= sum(len(frame.data) for _, frame in left)
+        return datagrams, left
+
+    def _feed(self, frames: Sequence[Frame]) -> list[Found | None]:
         report, decapsulate = self._report, self._decapsulate
         report.frames += len(frames)
         report.bytes_read += sum(map(len, map(_DATA, frames)))
         report.span(map(_TIME, frames))
         datagrams = 0
-        found = wire.decode_all(frames)
+        found: list[Found | None] = [*wire.decode_all(frames)]
         for index, one in enumerate(found):
             if type(one) is Datagram:
                 if not decapsulate or layers.tunnel_port(one.source_port, one.destination_port) is None:
@@ -79,18 +101,23 @@ class Extractor:
             elif type(one) is Skip and one.why not in UNKNOWN and not (decapsulate and one.layer == "udp"):
                 report.skips[one.why, one.layer] += 1
                 continue
-            found[index] = self._slowly(frames[index], one)
+            if one is not None:
+                found[index] = self._slowly(frames[index], one)
         report.datagrams += datagrams
         return found
 
-    def _slowly(self, frame: Frame, found: Found) -> Found:
-        """What the fast path did not finish: other layers, tunnels, fragments."""
+    def _slowly(self, frame: Frame, found: Found) -> Found | None:
+        """What the fast path did not finish: other layers, tunnels, fragments. None: it depends on other frames."""
         report = self._report
         outer: Datagram | Skip | None = None
         if not isinstance(found, Fragment):
             found, outer = walk.walk(Cursor(frame, decapsulate=self._decapsulate), (Space.LINK, frame.linktype))
             if isinstance(found, Skip) and found.why in UNKNOWN and outer is None:
+                if self._apart:
+                    return None
                 found = self._deeply(frame, found)
+        if self._apart and isinstance(found, Fragment):
+            return None
         if isinstance(found, Fragment) and outer is None:
             report.fragments += 1
             found = self._reassemble(frame, found)

@@ -4,7 +4,7 @@ import os
 import queue
 import stat
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,9 @@ from pcapeda.net.unpack import LONGEST_START, Packing, packing_of, unpack
 STDIN = "-"
 TICK_S = 0.1
 """How long nothing may come from a pipe before the reader says so with None."""
+
+SPAN_BYTES = 1 << 19
+"""Bytes asked of a file at once where its records go to others: their hand-over costs more than fresh memory."""
 
 PIPE_PIECE = 1 << 16
 PIPE_DEPTH = 16
@@ -120,6 +123,11 @@ class Capture:
             self._blocks = _blocks(Stream(chunks, live=not self._regular), self._label, self._note)
         return self._blocks
 
+    def spans(self, most: int) -> Iterator[pcap.Span | list[Frame] | None]:
+        """The records in spans of up to `most` as they are in the file, or where its format has none, as `blocks()`."""
+        chunks = self._file_chunks(SPAN_BYTES) if self._regular else self._pipe_chunks()
+        return _spans(Stream(chunks, live=not self._regular), self._label, self._note, most)
+
     def close(self) -> None:
         """Let go of the file. A thread that waits for a pipe ends with the next bytes, or with the process."""
         self._closed.set()
@@ -127,10 +135,10 @@ class Capture:
             os.close(self._fd)
         self._fd = None
 
-    def _file_chunks(self) -> Iterator[bytes]:
+    def _file_chunks(self, size: int = CHUNK) -> Iterator[bytes]:
         while self._fd is not None:
             try:
-                chunk = os.read(self._fd, CHUNK)
+                chunk = os.read(self._fd, size)
             except OSError as error:
                 raise self._stopped(error) from None
             if not chunk:
@@ -200,6 +208,17 @@ def _flat(blocks: Iterable[list[Frame] | None]) -> Iterator[Frame | None]:
 
 def _blocks(stream: Stream, name: str, note: Note) -> Iterator[list[Frame] | None]:
     """The ticks while the format is not known, then the frames."""
+    classic, stream, note = yield from _recognised(stream, name, note)
+    yield from (pcap.read if classic else pcapng.read)(stream, name, note)
+
+
+def _spans(stream: Stream, name: str, note: Note, most: int) -> Iterator[pcap.Span | list[Frame] | None]:
+    classic, stream, note = yield from _recognised(stream, name, note)
+    yield from pcap.spans(stream, name, note, most) if classic else pcapng.read(stream, name, note)
+
+
+def _recognised(stream: Stream, name: str, note: Note) -> Generator[None, None, tuple[bool, Stream, Note]]:
+    """Whether it is pcap, by magic (else pcapng), and the stream unpacked. Raises `BadCapture` if it is neither."""
     yield from stream.want(LONGEST_START)
     start = stream.window[stream.at : stream.at + WINDOW]
     if not start:
@@ -213,14 +232,13 @@ def _blocks(stream: Stream, name: str, note: Note) -> Iterator[list[Frame] | Non
             raise BadCapture(f"{name}: no capture: {stream.trouble or f'an empty {packing.name} stream'}")
         note = _counted_after(packing, note)
     if start[:4] in pcap.MAGICS:
-        yield from pcap.read(stream, name, note)
-    elif start[:4] == pcapng.MAGIC:
-        yield from pcapng.read(stream, name, note)
-    else:
-        within = f", compressed with {packing.name}" if packing is not None else ""
-        if len(start) < 4:
-            raise BadCapture(f"{name}: no capture: only {len(start)} bytes{within}")
-        raise BadCapture(f"{name}: no capture: it looks like {looks_like(start)}{within}")
+        return True, stream, note
+    if start[:4] == pcapng.MAGIC:
+        return False, stream, note
+    within = f", compressed with {packing.name}" if packing is not None else ""
+    if len(start) < 4:
+        raise BadCapture(f"{name}: no capture: only {len(start)} bytes{within}")
+    raise BadCapture(f"{name}: no capture: it looks like {looks_like(start)}{within}")
 
 
 def _counted_after(packing: Packing, note: Note) -> Note:

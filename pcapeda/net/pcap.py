@@ -66,6 +66,94 @@ AIX_FDDI_PADDING = 3
 """Bytes that AIX puts in front of each FDDI frame."""
 
 
+class Layout(NamedTuple):
+    """How the records of a file are laid out: what its header says, and what was guessed."""
+
+    linktype: int
+    order: str
+    extra: int
+    unit_ns: int
+    lengths: str
+    """The order of the two lengths: 'straight', 'swapped' or 'maybe swapped'."""
+    padding: int
+    """Bytes in front of each packet that are not its own."""
+    largest: int
+
+    @property
+    def header(self) -> int:
+        """Bytes of a record before its packet."""
+        return 16 + self.extra
+
+    def frames(self, window: bytes, at: int, number: int, most: int) -> tuple[list[Frame], int, int, int]:
+        """Up to `most` records from `window[at]` on, of which the first one has the number after `number`.
+
+        Gives them, where the next one starts, and if that one is not whole, how many bytes it needs and how many of
+        packet it claims: of more than `largest` it is no record.
+        """
+        linktype, order, extra, unit_ns, lengths, padding, largest = self
+        unpack = struct.Struct(f"{order}IIII{extra}x").unpack_from
+        header, straight, end = 16 + extra, lengths == "straight", len(window)
+        found: list[Frame] = []
+        add, new = found.append, tuple.__new__  # what Frame(...) does, without the call in between
+        for ordinal in range(number + 1, number + 1 + most):
+            start = at + header
+            if start > end:
+                return found, at, header, 0
+            seconds, fraction, captured, wire = unpack(window, at)
+            if not straight:
+                if lengths == "swapped" or captured > wire:
+                    captured, wire = wire, captured
+                trim = min(padding, captured, wire)
+                start, captured, wire = start + trim, captured - trim, wire - trim
+            stop = start + captured
+            if stop > end or captured > largest:
+                return found, at, stop - at, captured
+            # A fraction of a second or more is carried, and seconds have no sign: that is what the bytes say.
+            time_ns = seconds * 1_000_000_000 + fraction * unit_ns
+            add(new(Frame, (time_ns, linktype, window[start:stop], wire, None, ordinal)))
+            at = stop
+        return found, at, 0, 0
+
+    def skim(self, window: bytes, at: int, number: int, most: int) -> tuple["Span | None", int, int, int]:
+        """The same records as one span of bytes, for others to make frames of; a quarter of the work."""
+        if self.lengths != "straight":  # of these there are few, and long ones nowhere
+            frames, after, needed, claimed = self.frames(window, at, number, most)
+            return Span(number, len(frames), window[at:after], self) if frames else None, after, needed, claimed
+        unpack = struct.Struct(f"{self.order}I").unpack_from
+        first, header, largest, end = at, self.header, self.largest, len(window)
+        needed = claimed = records = 0
+        while records < most:
+            start = at + header
+            if start > end:
+                needed = header
+                break
+            (captured,) = unpack(window, at + 8)
+            stop = start + captured
+            if stop > end or captured > largest:
+                needed, claimed = stop - at, captured
+                break
+            at = stop
+            records += 1
+        return Span(number, records, window[first:at], self) if records else None, at, needed, claimed
+
+
+class Span(NamedTuple):
+    """Whole records as they are in the file, `records` of them, after the first `number` of the file."""
+
+    number: int
+    records: int
+    data: bytes
+    layout: Layout
+
+    def blocks(self) -> Iterator[list[Frame]]:
+        """The records as frames."""
+        at = 0
+        for number in range(self.number, self.number + self.records, BLOCK_FRAMES):
+            most = min(BLOCK_FRAMES, self.number + self.records - number)
+            frames, at, *_ = self.layout.frames(self.data, at, number, most)
+            yield frames
+
+
 def read(stream: Stream, name: str, note: Note) -> Iterator[list[Frame] | None]:
     """The packet records of a stream that starts with one of `MAGICS`, in blocks; None on each tick.
 
@@ -73,12 +161,58 @@ def read(stream: Stream, name: str, note: Note) -> Iterator[list[Frame] | None]:
     record has nothing to find the next one by, so damage is never passed. Raises `BadCapture` for a version that
     nothing reads.
     """
+    layout = yield from _layout(stream, name, note)
+    number = 0
+    while layout is not None:
+        block, stream.at, needed, claimed = layout.frames(stream.window, stream.at, number, BLOCK_FRAMES)
+        number += len(block)
+        if block:
+            yield block
+        if needed and not (yield from _go_on(stream, layout, number, needed, claimed, name, note)):
+            return
+
+
+def spans(stream: Stream, name: str, note: Note, most: int) -> Iterator[Span | None]:
+    """The same records, up to `most` at a time, as they are in the file."""
+    layout = yield from _layout(stream, name, note)
+    number = 0
+    while layout is not None:
+        span, stream.at, needed, claimed = layout.skim(stream.window, stream.at, number, most)
+        if span is not None:
+            number += span.records
+            yield span
+        if needed and not (yield from _go_on(stream, layout, number, needed, claimed, name, note)):
+            return
+
+
+def _go_on(
+    stream: Stream, layout: Layout, number: int, needed: int, claimed: int, name: str, note: Note
+) -> Generator[None, None, bool]:
+    """Refill for a record that is not whole; false, and the damage was told, where there is no way on."""
+    part = f"packet record {number + 1:,}"
+    if claimed > layout.largest:
+        claim = f"{part} claims {claimed:,} bytes, more than the {layout.largest:,} possible"
+        note(Damage(name, stream.offset, claim))
+        return False
+    if (yield from stream.want(needed)):
+        return True
+    if stream.left:
+        if stream.left < layout.header:
+            part = f"the header of {part}"
+        note(Damage(name, stream.offset, cut(stream, part, needed)))
+    elif stream.trouble:
+        note(Damage(name, stream.offset, stream.trouble))
+    return False
+
+
+def _layout(stream: Stream, name: str, note: Note) -> Generator[None, None, Layout | None]:
+    """What the header at the stream's start says; None, and the damage was told, if it is cut."""
     magic, byte_order = MAGICS[stream.window[stream.at : stream.at + 4]]
     order = "<" if byte_order == "little" else ">"
     header_size = 28 if magic in _IXIA else 24  # Ixia adds the size of all records
     if not (yield from stream.want(header_size)):
         note(Damage(name, stream.offset, cut(stream, "the file header", header_size)))
-        return
+        return None
     major, minor, snaplen, link_field = struct.unpack_from(f"{order}4xHH8xII", stream.window, stream.at)
     if major < 2:
         raise BadCapture(f"{name}: a pcap file of version {major}.{minor}, which nothing reads any more")
@@ -99,55 +233,7 @@ def read(stream: Stream, name: str, note: Note) -> Iterator[list[Frame] | None]:
     kind = kinds[0]
     if len(kinds) > 1 and lengths == "straight":
         kind = yield from _guess(stream, kinds, order, largest, snaplen)
-
-    unpack = struct.Struct(f"{order}IIII{kind.extra}x").unpack_from
-    header = 16 + kind.extra
-    unit_ns = kind.unit_ns
-    straight = lengths == "straight"
-    number = 0
-    new = tuple.__new__  # what Frame(...) does, without the call in between: this loop is what reading costs
-    while True:
-        window, at = stream.window, stream.at
-        end = len(window)
-        needed = claimed = 0
-        block: list[Frame] = []
-        add = block.append
-        for ordinal in range(number + 1, number + 1 + BLOCK_FRAMES):
-            start = at + header
-            if start > end:
-                needed = header
-                break
-            seconds, fraction, captured, wire = unpack(window, at)
-            if not straight:
-                if lengths == "swapped" or captured > wire:
-                    captured, wire = wire, captured
-                trim = min(padding, captured, wire)
-                start, captured, wire = start + trim, captured - trim, wire - trim
-            stop = start + captured
-            if stop > end or captured > largest:
-                needed, claimed = stop - at, captured
-                break
-            # A fraction of a second or more is carried, and seconds have no sign: that is what the bytes say.
-            time_ns = seconds * 1_000_000_000 + fraction * unit_ns
-            add(new(Frame, (time_ns, linktype, window[start:stop], wire, None, ordinal)))
-            at = stop
-        number += len(block)
-        stream.at = at
-        if block:
-            yield block
-        if claimed > largest:
-            claim = f"packet record {number + 1:,} claims {claimed:,} bytes, more than the {largest:,} possible"
-            note(Damage(name, stream.offset, claim))
-            return
-        if needed and not (yield from stream.want(needed)):
-            break
-    if stream.left:
-        part = f"packet record {number + 1:,}"
-        if stream.left < header:
-            part = f"the header of {part}"
-        note(Damage(name, stream.offset, cut(stream, part, needed)))
-    elif stream.trouble:
-        note(Damage(name, stream.offset, stream.trouble))
+    return Layout(linktype, order, kind.extra, kind.unit_ns, lengths, padding, largest)
 
 
 def _guess(

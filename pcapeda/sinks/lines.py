@@ -1,7 +1,8 @@
 """One line of JSON per entry, to a stream: the dry run in a pipe."""
 
 from collections.abc import Callable, Sequence
-from typing import TextIO
+from io import TextIOWrapper
+from typing import BinaryIO, TextIO
 
 from pcapeda.errors import OutputClosed, SinkDown
 from pcapeda.model import Batch, BatchLimits, Entry, Outcome
@@ -20,24 +21,32 @@ class LineSink:
 
     def __init__(self, stream: TextIO, render: Callable[[Sequence[Entry]], str]) -> None:
         self._stream = stream
-        self._render = render
+        self.render = render
 
     def check(self) -> None:
         """Nothing to find out."""
 
     def send(self, batch: Batch) -> Outcome:
         """Write the batch."""
-        write_text(self._stream, self._render(batch.entries))
+        write_text(self._stream, self.render(batch.entries))
         return Outcome(len(batch.entries))
+
+    def pass_on(self, lines: memoryview) -> None:
+        """Write what was rendered elsewhere, in UTF-8. Raises as `send` does."""
+        if isinstance(self._stream, TextIOWrapper) and self._stream.encoding.lower() in ("utf-8", "utf8"):
+            self._stream.flush()
+            write_text(self._stream.buffer, lines)
+        else:
+            write_text(self._stream, str(lines, "utf-8"))
 
     def close(self) -> None:
         """The stream belongs to the caller and stays open."""
 
 
-def write_text(stream: TextIO, text: str) -> None:
+def write_text(stream: TextIO | BinaryIO, text: str | memoryview) -> None:
     """Write and flush, with the operating system's answers in our words."""
     try:
-        stream.write(text)
+        stream.write(text)  # type: ignore[arg-type]
         stream.flush()
     except BrokenPipeError:
         raise OutputClosed from None

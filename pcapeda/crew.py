@@ -1,0 +1,302 @@
+"""Many processes for one replay: they decode, shape and render spans of records, and all comes back in order.
+
+The one process that reads finds where records end and hands spans of them round; the workers do what costs most; what
+comes back is passed on in the order of the capture, so that the events are the same as those of one process, to the
+byte. What depends on frames before it (fragments; layers that only Scapy may know) a worker leaves to the reader.
+
+A span and what is made of it lie in memory that both processes see; only words about it go through a socket. A worker
+ends with the reader: when its socket is closed.
+"""
+
+import contextlib
+import marshal
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from pcapeda.errors import BadConfig, WorkerLost
+from pcapeda.events import quotas
+from pcapeda.events.shape import Shape
+from pcapeda.model import Entry, Frame, Report
+from pcapeda.net.extract import Extractor
+from pcapeda.net.filter import Filter
+from pcapeda.net.pcap import Layout, Span
+from pcapeda.selection import selected, with_ports
+
+SLOTS = 2
+"""Spans that one worker has at a time: one at work, one that waits for it."""
+
+MOST_RECORDS = 4096
+"""Records in one span."""
+
+SLOT_BYTES = 4 << 20
+"""Memory of a slot to begin with: it grows when a span, or what is made of it, is larger."""
+
+Render = Callable[[Sequence[Entry]], str]
+
+
+@dataclass(frozen=True)
+class Craft:
+    """What every worker must know: how frames become datagrams, which of them count, and what is made of them."""
+
+    decapsulate: bool = False
+    filter: str | None = None
+    ports: frozenset[int] = frozenset()
+    render: Render | None = None
+    """Makes lines of entries; None: the entries themselves are wanted."""
+
+
+class _Order(NamedTuple):
+    """A span to work on: its bytes are in the slot."""
+
+    slot: int
+    size: int
+    number: int
+    records: int
+    layout: Layout | None
+    """None: the bytes are frames, by marshal."""
+    shape: Shape
+
+
+class Piece(NamedTuple):
+    """Events in a row: their bytes in the slot, how many there are, the sum of their sizes, their billed chunks.
+
+    Then comes `frame`, which only the reader can decode, unless it is None.
+    """
+
+    octets: int
+    events: int
+    size: int
+    chunks: int
+    frame: Frame | None
+
+
+class _Answer(NamedTuple):
+    """What was made of a span. `report` counts all of its frames but those left to the reader."""
+
+    pieces: list[Piece]
+    report: Report
+
+
+Use = Callable[[Piece, memoryview], None]
+"""Takes a piece and its bytes, which are good until it returns."""
+
+
+class _Given(NamedTuple):
+    """A span that somebody works on: who, in which slot, and what to do with what comes back."""
+
+    worker: "_Worker"
+    slot: int
+    use: Use
+    report: Report
+    records: int
+
+
+class _Worker:
+    """A process of the crew, as the reader sees it."""
+
+    def __init__(self, craft: Craft) -> None:
+        ours, theirs = socket.socketpair()
+        files = [os.memfd_create(f"pcapeda-{number}") for number in range(SLOTS)]
+        for file in files:
+            os.ftruncate(file, SLOT_BYTES)
+        self.slots = [mmap.mmap(file, SLOT_BYTES) for file in files]
+        passed = [theirs.fileno(), *files]
+        # No fork: other threads may hold locks. No multiprocessing: it would run the main program once more.
+        code = "import sys; sys.path[:] = sys.argv[2:]; from pcapeda.crew import work; work(sys.argv[1])"
+        self._process = subprocess.Popen(  # noqa: S603 - this very interpreter
+            [sys.executable, "-c", code, ",".join(map(str, passed)), *sys.path],
+            pass_fds=passed,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        for file in files:
+            os.close(file)
+        theirs.close()
+        self.connection = Connection(ours.detach())
+        self.connection.send(craft)
+
+    def close(self) -> None:
+        """End the process, at once: nothing that it makes is wanted any more."""
+        self.connection.close()
+        self._process.kill()
+        self._process.wait()
+        for slot in self.slots:
+            with contextlib.suppress(BufferError):  # somebody still looks at it: it goes with the last one
+                slot.close()
+
+
+class Crew:
+    """So many workers. What is given is taken back in the same order, one span after the other."""
+
+    def __init__(self, number: int, craft: Craft) -> None:
+        self.craft = craft
+        self._workers: list[_Worker] = []
+        self._given: deque[_Given | Callable[[], None]] = deque()
+        self._turn = 0
+        try:
+            for _ in range(number):
+                self._workers.append(_Worker(craft))
+        except OSError as error:
+            self.close()
+            raise BadConfig(f"--jobs {number}: cannot start so many processes: {error.strerror}") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all of them, whatever they are at."""
+        for worker in self._workers:
+            worker.close()
+        self._workers.clear()
+
+    def give(self, span: Span | list[Frame], shape: Shape, use: Use, report: Report) -> None:
+        """Give the next worker a span; what was ready before, or must be so that it has room, is taken first.
+
+        `use` will be called with every piece, and `report` will have what is counted. Raises `WorkerLost`.
+        """
+        while sum(isinstance(one, _Given) for one in self._given) >= len(self._workers) * SLOTS or self._ready():
+            self.take()
+        worker = self._workers[self._turn % len(self._workers)]
+        slot = self._turn // len(self._workers) % SLOTS
+        self._turn += 1
+        if isinstance(span, Span):
+            number, records, data, layout = span
+        else:
+            number, records, layout = 0, len(span), None
+            data = marshal.dumps([tuple(frame) for frame in span])
+        _put(worker.slots[slot], data)
+        try:
+            worker.connection.send(_Order(slot, len(data), number, records, layout, shape))
+        except OSError:
+            raise _lost() from None
+        self._given.append(_Given(worker, slot, use, report, records))
+
+    def then(self, action: Callable[[], None]) -> None:
+        """Do something once all that was given so far has been taken."""
+        self._given.append(action)
+
+    def take_all(self) -> None:
+        """Take all that was given; waits for it. Raises `WorkerLost`."""
+        while self._given:
+            self.take()
+
+    def take(self) -> None:
+        """Take what was given first; waits for it. Raises `WorkerLost`."""
+        given = self._given[0]
+        if not isinstance(given, _Given):
+            self._given.popleft()
+            given()
+            return
+        try:
+            answer: _Answer = given.worker.connection.recv()
+        except (EOFError, OSError):
+            raise _lost() from None
+        self._given.popleft()
+        memory = given.worker.slots[given.slot]
+        size = sum(piece.octets for piece in answer.pieces)
+        if size > len(memory):
+            memory.resize(memory.size())
+        given.report.merge(answer.report)
+        at = 0
+        for piece in answer.pieces:
+            with memoryview(memory)[at : at + piece.octets] as data:
+                given.use(piece, data)
+            at += piece.octets
+
+    def drop(self) -> int:
+        """Give up what was given and not taken; says how many packets that concerns."""
+        lost = 0
+        for given in self._given:
+            if isinstance(given, _Given):
+                lost += given.records
+            else:
+                given()
+        self._given.clear()
+        return lost
+
+    def _ready(self) -> bool:
+        """Whether what was given first can be taken without waiting."""
+        given = self._given[0] if self._given else None
+        return given is not None and (not isinstance(given, _Given) or given.worker.connection.poll())
+
+
+def entries_of(data: memoryview) -> list[Entry]:
+    """The entries in a piece that was not rendered. Their datagrams stayed where they were made."""
+    new = tuple.__new__
+    return [new(Entry, (*one, None, (), 1)) for one in marshal.loads(data)]  # noqa: S302 - from our own worker
+
+
+def _lost() -> WorkerLost:
+    return WorkerLost("a worker process ended before its time (killed, or out of memory)", hint="try a smaller --jobs")
+
+
+def _put(memory: mmap.mmap, data: bytes, at: int = 0) -> None:
+    end = at + len(data)
+    if end > len(memory):
+        memory.resize(max(end, 2 * len(memory)))
+    memory[at:end] = data
+
+
+# In the worker's process
+
+
+def work(passed: str) -> None:
+    """The life of a worker: `passed` are its descriptors, of a socket and of the slots."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the reader, which ends us
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    descriptor, *files = map(int, passed.split(","))
+    slots = [mmap.mmap(file, SLOT_BYTES) for file in files]
+    connection = Connection(descriptor)
+    with contextlib.suppress(EOFError, ConnectionError):
+        craft: Craft = connection.recv()
+        chosen = None if craft.filter is None else Filter(craft.filter)
+        while True:
+            connection.send(_work(connection.recv(), craft, chosen, slots))
+
+
+def _work(order: _Order, craft: Craft, chosen: Filter | None, slots: list[mmap.mmap]) -> _Answer:
+    memory = slots[order.slot]
+    if order.size > len(memory):
+        memory.resize(memory.size())
+    data = memory[: order.size]
+    report = Report()
+    extractor = Extractor(report, decapsulate=craft.decapsulate, apart=True)
+    pieces: list[Piece] = []
+    written = 0
+    for block in _blocks(order, data):
+        frames = block if chosen is None else selected(block, chosen, report)
+        found, left = extractor.feed_apart(frames)
+        at = 0
+        for until, frame in [*left, (len(found), None)]:
+            entries = order.shape.entries(with_ports(found[at:until], craft.ports, report.unselected))
+            at = until
+            if craft.render is None:
+                body = marshal.dumps([entry[:7] for entry in entries])
+            else:
+                body = craft.render(entries).encode()
+            sizes = [entry.size for entry in entries]
+            pieces.append(Piece(len(body), len(entries), sum(sizes), sum(map(quotas.chunks, sizes)), frame))
+            _put(memory, body, written)
+            written += len(body)
+    return _Answer(pieces, report)
+
+
+def _blocks(order: _Order, data: bytes) -> Iterable[list[Frame]]:
+    if order.layout is not None:
+        return Span(order.number, order.records, data, order.layout).blocks()
+    return ([tuple.__new__(Frame, one) for one in marshal.loads(data)],)  # noqa: S302 - from the reader, our parent
