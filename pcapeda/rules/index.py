@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 from pcapeda.rules.reader import RawNumber
 from pcapeda.rules.values import Block, Leaf, Range, Test, Word, packed_address
 
-_REMEMBERED = 8192
+_REMEMBERED = 2048
 _LONGEST_REMEMBERED = 256
 _MOST_SPAN_BITS = 200_000_000
 _FEW_WILDCARDS = 8
@@ -30,14 +30,12 @@ _Span = tuple[Any, bool, Any, bool]
 _T = TypeVar("_T")
 
 
-class Index(dict[Leaf, int]):
-    """For each value the bits of the alternatives that it satisfies, and of those that do not ask for the path.
-
-    `index[value]` finds them out, and remembers those of some thousand values.
-    """
+class Index:
+    """For each value the bits of the alternatives that it satisfies, and of those that do not ask for the path."""
 
     def __init__(self, asked: Iterable[tuple[tuple[Test, ...], int]], everyone: int) -> None:
-        super().__init__()
+        self.known: dict[Leaf, int] = {}
+        """The bits of the values that rules name, and of some thousand seen lately."""
         self.free = everyone
         """Those that do not ask for the path."""
         self.absent = 0
@@ -64,27 +62,39 @@ class Index(dict[Leaf, int]):
         for test, bits in tests.values():
             tables.add(test, bits)
         self._other = self.free | always | anything
-        self._named = {
-            value: (self._other & ~excluded.get(value, 0)) | always | tables.exact.get(value, 0)
-            for value in (*tables.exact, *excluded)
-        }
         self._ways = tables.finish()
         """By the class of a value: what else there is to look it up in."""
-        if not self._ways:
-            self.update(self._named)
+        self._named = {
+            value: self._searched(value, (self._other & ~excluded.get(value, 0)) | always | tables.exact.get(value, 0))
+            for value in (*tables.exact, *excluded)
+        }
+        self.known.update(self._named)
 
-    def __missing__(self, value: Leaf) -> int:
-        bits = self._named.get(value, self._other)
+    def _searched(self, value: Leaf, bits: int) -> int:
+        for way in self._ways.get(value.__class__, ()):
+            bits |= way(value)
+        return bits
+
+    def of(self, value: Leaf) -> int:
+        """The bits of a value."""
+        bits = self.known.get(value)
+        return self.look_up(value) if bits is None else bits
+
+    def look_up(self, value: Leaf) -> int:
+        """The bits of a value that is not known; then it is."""
         kind = value.__class__
         ways = self._ways.get(kind)
         if ways is None:
-            return bits
-        for look_up in ways:
-            bits |= look_up(value)
-        if kind is not str or len(value) <= _LONGEST_REMEMBERED:
-            if len(self) >= _REMEMBERED:
-                self.clear()
-            self[value] = bits
+            return self._other
+        bits = self._other
+        for way in ways:
+            bits |= way(value)
+        if not isinstance(value, str) or len(value) <= _LONGEST_REMEMBERED:
+            known = self.known
+            if len(known) >= _REMEMBERED + len(self._named):
+                known.clear()
+                known.update(self._named)
+            known[value] = bits
         return bits
 
 
@@ -260,7 +270,7 @@ class _Spans:
                     changes[max(start, covered)] ^= 1 << position
                     changes[end] ^= 1 << position
                     covered = end
-        self._places = list(accumulate(changes, xor))
+        self._places: list[int] = list(accumulate(changes, xor))
 
     def of(self, value: Any) -> int:
         place = bisect_left(self._bounds, value)
@@ -317,41 +327,39 @@ class _Needles:
             needle = tried[0][:_LONGEST_NEEDLE]
             if needle:
                 table[needle] = (*table.get(needle, ()), tried)
-        self._starts = _Starts(table, add, ())
+        starts = _Starts(table, add, ())
+        self._of = {needle: starts.of(needle) for needle in table}
         self._search = re.compile(_any_of(sorted(table))).search
 
     def of(self, value: str) -> int:
         bits = _try(self._others, value) if self._others else 0
         found = self._search(value)
+        if found is None:
+            return bits
         seen: set[str] = set()
         for _ in range(_MOST_FINDS):
+            needle = found.group()  # the longest one that begins here
+            if needle not in seen:
+                seen.add(needle)
+                bits |= _try(self._of[needle], value)
+            found = self._search(value, found.start() + 1)
             if found is None:
                 return bits
-            text = found.group()  # the longest one here
-            if text not in seen:
-                seen.add(text)
-                bits |= _try(self._starts.of(text), value)
-            found = self._search(value, found.start() + 1)
         return _try(self._all, value)  # a value full of them
 
 
 def _any_of(texts: Sequence[str]) -> str:
-    """A regular expression for the longest of some sorted texts that a place in a string starts with: as a tree, so
-    that no character is looked at twice."""
+    """A regular expression for the longest of some sorted texts: as a tree, so that it never has to go back."""
     first: dict[str, list[str]] = {}
     for text in texts:
         if text:
             first.setdefault(text[0], []).append(text[1:])
-    letters: dict[str, list[str]] = {}
+    letters: dict[str, str] = {}
     for letter, rest in first.items():
-        letters.setdefault(_any_of(rest), []).append(letter)
-    branches = [
-        (re.escape(same[0]) if len(same) == 1 else f"[{''.join(map(re.escape, same))}]") + rest
-        for rest, same in letters.items()
-    ]
-    if not branches:
-        return ""
-    return f"(?:{'|'.join(branches)})?" if not texts[0] else branches[0] if len(branches) == 1 else f"(?:{'|'.join(branches)})"
+        after = _any_of(rest)
+        letters[after] = letters.get(after, "") + re.escape(letter)
+    branches = "|".join(f"[{same}]{after}" for after, same in letters.items())
+    return f"(?:{branches})" + ("?" if "" in texts else "") if branches else ""
 
 
 def _try(tests: Iterable[_Tried], value: Leaf) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 
 from pcapeda.errors import BadEvent
 from pcapeda.rules.reader import Pairs, is_sequence, text_of
-from pcapeda.rules.values import Leaf, Test, leaf
+from pcapeda.rules.values import EXACT_INTEGERS, Leaf, Test, Word, leaf
 
 Trail = tuple[tuple[int, int], ...]
 """The array elements a leaf is in: (number of the array in this event, index), from the outermost."""
@@ -33,7 +33,7 @@ MAX_CHOICES = 1_000_000
 class Step:
     """A place that some path of the patterns goes through; `number` is that of the path that ends here, or -1."""
 
-    __slots__ = ("children", "dotted", "few", "names", "number", "prefix")
+    __slots__ = ("children", "names", "number", "prefix")
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
@@ -42,14 +42,52 @@ class Step:
         """Where each key leads on."""
         self.names: dict[str, Step] | None = None
         """All places by their paths, instead: see `Finder._add`."""
-        self.few: list[tuple[str, Step, int]] | None = None
-        """Where keys without a dot lead on, with the number there, if it takes less to ask an object for each of them
-        than to look at all its members."""
-        self.dotted: frozenset[str] = frozenset()
-        """The keys with a dot."""
 
     def named(self, key: str) -> "Step | None":
         return self.names.get(f"{self.prefix}{key}.") if self.names is not None else None
+
+
+class _Asked:
+    """What to ask a plain object for, at one place: if it is little, that takes less than to look at all members."""
+
+    __slots__ = ("_dotted", "_inner", "_leaves", "_many", "_strange")
+
+    def __init__(self, step: Step) -> None:
+        self._strange = step.names is not None
+        self._dotted = frozenset(key for key in step.children if "." in key)
+        plain = [(key, child) for key, child in step.children.items() if "." not in key]
+        self._leaves = [(key, child.number) for key, child in plain if child.number >= 0]
+        self._inner = [(key, _Asked(child)) for key, child in plain if child.children or child.names]
+        self._many = dict(self._leaves) if len(self._leaves) > _FEW_KEYS else None
+
+    def answer(self, members: dict[str, Any], found: dict[int, Leaf], floats: bool) -> bool:
+        """Put the leaves into `found`; false if the object is not plain."""
+        if self._strange or (self._dotted and not self._dotted.isdisjoint(members)):
+            return False
+        leaves = self._leaves
+        if self._many is not None:
+            leaves = [(key, self._many[key]) for key in members if key in self._many]
+        for key, number in leaves:
+            value: Any = members.get(key)
+            kind = value.__class__
+            if (kind is str and value.isascii()) or (kind is int and -EXACT_INTEGERS <= value <= EXACT_INTEGERS):
+                found[number] = value
+            elif value is None:
+                if key in members:
+                    found[number] = Word.NULL
+            elif kind is str or kind is bool or kind is int or (kind is float and floats):
+                found[number] = leaf(value)
+            elif kind is not dict and (kind is not list or value):
+                return False
+        for key, inner in self._inner:
+            value = members.get(key)
+            kind = value.__class__
+            if kind is dict:
+                if not inner.answer(value, found, floats):
+                    return False
+            elif kind is not str and kind is not int and value:
+                return False
+        return True
 
 
 class Finder:
@@ -64,10 +102,7 @@ class Finder:
             self._add(path + ".", index, edges)
         for start, key in sorted(edges):
             self._steps[start].children[key] = self._steps[f"{start}{key}."]
-        for step in self._steps.values():
-            step.dotted = frozenset(key for key in step.children if "." in key)
-            if len(step.children) - len(step.dotted) <= _FEW_KEYS:
-                step.few = [(key, to, to.number) for key, to in step.children.items() if key not in step.dotted]
+        self._asked = _Asked(self._root)
 
     def _add(self, path: str, index: int, edges: set[tuple[str, str]]) -> None:
         # A key of the event may hold any number of the path's dots, so each pair of dots is an edge.
@@ -111,39 +146,12 @@ class Finder:
         return found
 
     def find_plain(self, event: dict[str, Any], *, floats: bool = True) -> dict[int, Leaf] | None:
-        """The leaves of an event that has one at each path, by the numbers of the paths: in half the time.
+        """The leaves of an event that has one at each path, by the numbers of the paths: in a third of the time.
 
         None for other events, which have arrays there or keys with dots; and for floats, if they are not to be trusted.
         """
         found: dict[int, Leaf] = {}
-        todo = [(self._root, event)]
-        for step, members in todo:  # which grows meanwhile
-            if step.names is not None or not step.dotted.isdisjoint(members):
-                return None
-            few = step.few
-            if few is None:
-                few = [(key, to, to.number) for key in members if (to := step.children.get(key)) is not None]
-            for key, child, number in few:
-                if key not in members:
-                    continue
-                value = members[key]
-                kind = value.__class__
-                if kind is dict:
-                    todo.append((child, value))
-                elif kind is list:
-                    if value:
-                        return None
-                elif kind is str and value.isascii():
-                    if number >= 0:
-                        found[number] = value
-                elif kind is float and not floats:
-                    return None
-                elif kind is str or kind is int or kind is float or kind is bool or value is None:
-                    if number >= 0:
-                        found[number] = leaf(value)
-                else:
-                    return None
-        return found
+        return found if self._asked.answer(event, found, floats) else None
 
     def _other(
         self,

@@ -9,7 +9,7 @@ only says which alternatives can match, and those are then looked at one by one.
 """
 
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Any, cast
 
 from pcapeda.model import ACCOUNT, REGION, Entry
 from pcapeda.rules.fields import Alternative
@@ -44,36 +44,61 @@ class RuleSet:
         self._finder = Finder(list(fields))
         self._numbers = {path: number for number, path in enumerate(fields)}
         self._indexes = [Index(asked, self._all) for asked in fields.values()]
+        self._ask = [(index.known.get, index.look_up) for index in self._indexes]
         self._elsewhere: dict[tuple[int, ...], int] = {}
         """By the paths where events have one leaf each: the alternatives that do without a leaf at all others."""
 
     def match(self, event: Event) -> list[Rule]:
         """The rules that the event matches, in the order they were given. Raises `BadEvent`."""
+        found: dict[int, Leaf] | None = None
         if event.__class__ is dict:
-            found = self._finder.find_plain(event)
-        else:
-            quick = read_quick(event) if isinstance(event, _TEXT) else None
-            found = self._finder.find_plain(quick, floats=False) if quick is not None else None
+            found = self._finder.find_plain(cast("dict[str, Any]", event))
+        elif isinstance(event, _TEXT) and (quick := read_quick(event)) is not None:
+            found = self._finder.find_plain(quick, floats=False)
         if found is None:
             return self._owned(self._combined(self._finder.find(opened(event))))
-        bits = self._elsewhere.get(tuple(found))
+        return self._owned(self._plain(found))
+
+    def match_entry(self, entry: Entry, account: str = ACCOUNT, region: str = REGION) -> list[Rule]:
+        """The rules that the event of an entry matches: as `match` of its `event_json`, which is seldom needed."""
+        detail = read_quick(entry.detail)
+        if detail is not None and "id" not in self._numbers and "time" not in self._numbers:
+            event = {
+                "version": "0",
+                "detail-type": entry.detail_type,
+                "source": entry.source,
+                "account": account,
+                "region": region,
+                "resources": list(entry.resources),
+                "detail": detail,
+            }
+            found = self._finder.find_plain(event, floats=False)
+            if found is not None:
+                return self._owned(self._plain(found))
+        return self.match(entry.event_json(account, region))
+
+    def _plain(self, found: dict[int, Leaf]) -> int:
+        """The alternatives that match, of an event with one leaf at each path that it has."""
+        there = tuple(found)
+        bits = self._elsewhere.get(there)
         if bits is None:
-            bits = self._without(tuple(found))
-        indexes = self._indexes
+            bits = self._without(there)
+            if len(self._elsewhere) >= _REMEMBERED:
+                self._elsewhere.clear()
+            if len(there) <= _MOST_PATHS_REMEMBERED:
+                self._elsewhere[there] = bits
         for number, value in found.items():
-            bits &= indexes[number][value]
-        return self._owned(bits)
+            known, look_up = self._ask[number]
+            here = known(value)
+            bits &= look_up(value) if here is None else here
+        return bits
 
     def _without(self, there: Collection[int]) -> int:
-        """The alternatives that do without a leaf at all paths but these; remembered."""
+        """The alternatives that do without a leaf at all paths but these."""
         bits = self._all
         for number, index in enumerate(self._indexes):
             if number not in there:
                 bits &= index.free | index.absent
-        if isinstance(there, tuple) and len(there) <= _MOST_PATHS_REMEMBERED:
-            if len(self._elsewhere) >= _REMEMBERED:
-                self._elsewhere.clear()
-            self._elsewhere[there] = bits
         return bits
 
     def _combined(self, found: list[Found]) -> int:
@@ -81,7 +106,7 @@ class RuleSet:
         indexes = self._indexes
         satisfied: dict[int, int] = {}
         for number, value, _ in found:
-            satisfied[number] = satisfied.get(number, 0) | indexes[number][value]
+            satisfied[number] = satisfied.get(number, 0) | indexes[number].of(value)
         bits = self._without(satisfied)
         nested = any(trail for _, _, trail in found)
         for number, here in satisfied.items():

@@ -59,7 +59,8 @@ class Test(NamedTuple):
     accepts: Callable[[Leaf], bool]
 
 
-_EXACT_INTEGERS = 1 << 53
+EXACT_INTEGERS = 1 << 53
+"""Whole numbers up to here, either way, are doubles."""
 _WORD = {True: Word.TRUE, False: Word.FALSE, None: Word.NULL}
 
 
@@ -69,7 +70,7 @@ def leaf(value: Any) -> Leaf:
     if kind is str:
         return value if value.isascii() else text_of(value)
     if kind is int:
-        return value if -_EXACT_INTEGERS <= value <= _EXACT_INTEGERS else number(str(value))
+        return value if -EXACT_INTEGERS <= value <= EXACT_INTEGERS else number(str(value))
     if kind is bool or value is None:
         return _WORD[value]
     if kind is float:
