@@ -26,6 +26,7 @@ Found = tuple[int, Leaf, Trail]
 
 _MANY_DOTS = 32
 _FEW_KEYS = 16
+_SCALARS = {str, int, float, bool, type(None)}
 MAX_CHOICES = 1_000_000
 """Combinations of array elements looked at per rule and event, before the event is refused as hostile."""
 
@@ -85,7 +86,7 @@ class _Asked:
             if kind is dict:
                 if not inner.answer(value, found, floats):
                     return False
-            elif kind is not str and kind is not int and value:
+            elif kind not in _SCALARS and (kind is not list or value):
                 return False
         return True
 
