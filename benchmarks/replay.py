@@ -50,8 +50,8 @@ def measure(work: Path) -> Result:
         "A capture to one JSON event per UDP datagram, checksums verified, payload in base64, one process, to "
         "/dev/null. dpkt and Scapy stand for straightforward scripts (`benchmarks/peers/`) that print the same "
         "events; tshark prints its own JSON (`-T ek`) or the same members as columns (`-T fields`), told to verify "
-        "checksums and to leave out what is not UDP. Slow ones get the beginning of the capture; packets per second are "
-        "compared, starting up included.",
+        "checksums and to leave out what is not UDP. Slow ones get the beginning of the capture; packets per second "
+        "are compared, starting up included.",
     )
     peers = contenders(result)
     made = partial(capture, work)
@@ -134,11 +134,13 @@ def real_traffic(result: Result, work: Path, least: int) -> tuple[Path, int] | N
             return None
     path = work / f"real-{least}.pcap"
     if not path.exists():
-        small = work / "real-once.pcap"
-        run(["mergecap", "-a", "-F", "pcap", "-w", small, *filter(_ethernet, sorted(REAL.iterdir()))])
-        copies = -(-least // _packets(small))
-        many = [small] * min(copies, 500)
-        run(["mergecap", "-a", "-F", "pcap", "-w", path, *many])
+        once = work / "real-once.pcap"
+        pieces = [
+            piece for number, file in enumerate(sorted(REAL.iterdir())) if (piece := _ethernet(file, work, number))
+        ]
+        run(["mergecap", "-a", "-F", "pcap", "-w", once, *pieces])
+        copies = -(-least // _packets(once))
+        run(["mergecap", "-a", "-F", "pcap", "-w", path, *[once] * min(copies, 500)])
     return path, _packets(path)
 
 
@@ -147,10 +149,14 @@ def _packets(path: Path) -> int:
     return int(done.stdout.split()[-1])
 
 
-def _ethernet(path: Path) -> bool:
-    """Whether it is a whole capture of Ethernet frames: what every contender can read."""
-    done = subprocess.run(["capinfos", "-TrmcEQ", path], capture_output=True, text=True, check=False)
-    return done.returncode == 0 and '"ether"' in done.stdout and not done.stderr.strip()
+def _ethernet(path: Path, work: Path, number: int) -> Path | None:
+    """A capture of Ethernet frames as a classic pcap, which every contender can read; None if it is none, or damaged."""
+    asked = subprocess.run(["capinfos", "-TrmcEQ", path], capture_output=True, text=True, check=False)
+    if asked.returncode or asked.stderr.strip() or '"ether"' not in asked.stdout:
+        return None
+    piece = work / f"real-piece-{number}.pcap"
+    done = subprocess.run(["editcap", "-F", "pcap", path, piece], capture_output=True, check=False)
+    return piece if done.returncode == 0 else None
 
 
 def slow_cases(work: Path, packets: int) -> Table:

@@ -6,10 +6,10 @@ Datagrams that came in fragments are left out: dpkt does not put them together.
 """
 
 import json
-import os
 import socket
 import struct
 import sys
+from pathlib import Path
 
 import dpkt
 
@@ -17,8 +17,8 @@ from benchmarks.peers.event import event
 
 
 def main(path: str) -> None:
-    name = os.path.basename(path)  # noqa: PTH119
-    with open(path, "rb") as file:  # noqa: PTH123
+    name = Path(path).name
+    with Path(path).open("rb") as file:
         for number, (time, data) in enumerate(dpkt.pcap.UniversalReader(file), 1):
             try:
                 frame = dpkt.ethernet.Ethernet(data)
@@ -56,8 +56,7 @@ def main(path: str) -> None:
                         length=length,
                         checksum=udp.sum,
                         status=status,
-                        number=number,
-                        file=name,
+                        capture={"Frame": number, "File": name},
                         via=via,
                         payload=payload,
                     )

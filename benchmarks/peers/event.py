@@ -18,13 +18,12 @@ def event(
     length: int,
     checksum: int,
     status: str,
-    number: int,
-    file: str,
+    capture: dict[str, Any],
     via: list[str],
     payload: bytes,
 ) -> dict[str, Any]:
-    """What rules see of a datagram that was captured whole, ready for `json.dumps`."""
-    head = struct.pack("!qQHHI", time_ns, number, source_port, destination_port, 0)
+    """What rules see of a whole datagram, ready for `json.dumps`; `capture` says where it was seen."""
+    head = struct.pack("!qQHHI", time_ns, capture["Frame"], source_port, destination_port, 0)
     name = hashlib.blake2b(head + f"{source}>{destination}\0".encode() + payload, digest_size=16).hexdigest()
     time = datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     detail: dict[str, Any] = {
@@ -35,7 +34,7 @@ def event(
         "Checksum": f"0x{checksum:04x}",
         "ChecksumStatus": status,
         "CapturedAt": f"{time}.{time_ns % 1_000_000_000:09d}Z",
-        "Capture": {"Frame": number, "File": file},
+        "Capture": capture,
     }
     if len(via) > 2:
         detail["Via"] = via

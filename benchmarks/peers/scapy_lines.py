@@ -1,29 +1,46 @@
-"""The straightforward way with Scapy: a capture's datagrams as the JSON lines of `pcapeda replay -n -o jsonl`.
+"""The straightforward way with Scapy: datagrams as the JSON lines of `pcapeda replay -n -o jsonl`, or of `sniff`.
 
     python -m benchmarks.peers.scapy_lines CAPTURE
+    python -m benchmarks.peers.scapy_lines -i INTERFACE
 
 Datagrams that came in fragments are left out.
 """
 
 import json
 import sys
+from itertools import count
 from pathlib import Path
+from typing import Any
 
-from scapy.all import IP, UDP, Dot1Q, Ether, IPv6, IPv6ExtHdrFragment, PcapReader, in4_chksum, in6_chksum
+from scapy.all import IP, UDP, Dot1Q, IPv6, IPv6ExtHdrFragment, Packet, PcapReader, in4_chksum, in6_chksum, sniff
 
 from benchmarks.peers.event import event
 
 
-def main(path: str) -> None:
+def replay(path: str) -> None:
     name = Path(path).name
     with PcapReader(path) as reader:
         for number, packet in enumerate(reader, 1):
-            found = described(packet, number, name)
-            if found is not None:
-                print(json.dumps(found))
+            show(packet, {"Frame": number, "File": name})
 
 
-def described(packet: Ether, number: int, name: str) -> dict | None:
+def listen(interface: str) -> None:
+    numbers = count(1)
+    sniff(
+        iface=interface,
+        filter="udp",
+        store=False,
+        prn=lambda packet: show(packet, {"Frame": next(numbers), "Interface": interface}),
+    )
+
+
+def show(packet: Packet, capture: dict[str, Any]) -> None:
+    found = described(packet, capture)
+    if found is not None:
+        print(json.dumps(found))
+
+
+def described(packet: Packet, capture: dict[str, Any]) -> dict[str, Any] | None:
     """The event of a packet; None for one that is no whole UDP datagram."""
     if UDP not in packet:
         return None
@@ -53,12 +70,14 @@ def described(packet: Ether, number: int, name: str) -> dict | None:
         length=udp.len,
         checksum=udp.chksum,
         status=status,
-        number=number,
-        file=name,
+        capture=capture,
         via=via,
         payload=datagram[8:],
     )
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    if sys.argv[1] == "-i":
+        listen(sys.argv[2])
+    else:
+        replay(sys.argv[1])
