@@ -57,6 +57,7 @@ BENCH_TOOLS := $(VENV)/.bench-installed
 
 $(BENCH_TOOLS): pyproject.toml | $(TOOLS)
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	-$(BIN)/python -m pip install --quiet --no-deps ministack  # alone: it would replace our SDK by an older one
 	@touch $(BENCH_TOOLS)
 
 bench: $(BENCH_TOOLS) ## Run the benchmarks (ONLY="replay start" for some) and write docs/benchmarks.md

@@ -41,7 +41,7 @@ LAG_S = 1.5
 """Who keeps up with a rate has put everything out this long after the last packet."""
 CLOSE = 1.12
 """The search for the highest rate ends between two rates this close."""
-SLOWEST = 250
+SLOWEST = 50
 PATIENCE_S = 90
 """How long a burst may take to come out."""
 
@@ -116,7 +116,9 @@ def started(receiver: Receiver, interface: str, output: Path) -> Iterator["subpr
     command = list(map(str, receiver.command(interface, output)))
     output.unlink(missing_ok=True)
     with (output if receiver.to_stdout else Path(os.devnull)).open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL, env=ENVIRONMENT)
+        # tshark keeps what it captures in a file of its own while it is behind
+        surroundings = ENVIRONMENT | {"TMPDIR": str(output.parent)}
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL, env=surroundings)
     try:
         until = time.monotonic() + 20
         while not listening(interface):

@@ -175,7 +175,7 @@ class Network:
         rng, ends = self._rng, self._ends()
         dice = rng.random()
         port, make = next(((port, make) for limit, port, make in self._services if dice < limit), (9999, _tiny))
-        payload = make(rng)
+        payload = make(rng)[: MTU - 28 if ends.version == 4 else MTU - 48]
         odd = 1.0 if self._plain else rng.random()
         if odd < FRAGMENTED_SHARE:
             payload = rng.randbytes(rng.randrange(1500, 2900))
