@@ -1,8 +1,8 @@
-"""What each stage costs for a packet, in nanoseconds: where the time of a replay goes.
+"""What each stage costs for a packet, in nanoseconds of CPU time: where the time of a replay goes.
 
     python -m benchmarks.stages [CAPTURE] [--packets N] [--kind KIND] [--rounds N] [--profile [N]]
 
-A capture is walked in blocks of a few hundred packets, each block stage by stage, so that data is as warm in the
+A capture is walked in the blocks it is read in, each block stage by stage, so that data is as warm in the
 processor's caches as in a run; the fastest of some rounds counts. The last rows run it all together, as `pcapeda replay
 -n -o jsonl` does, so that what the loop itself costs shows as the difference. `--profile` runs that under cProfile
 instead and shows the rows with the most time of their own: their proportions are distorted, since every call costs
@@ -19,7 +19,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 from operator import sub
 from pathlib import Path
 from typing import Any, TextIO
@@ -28,14 +27,13 @@ from benchmarks.bench import Table, capture, machine, markdown, workplace
 from benchmarks.traffic import KINDS
 from pcapeda.events.shape import Shape, packet_id
 from pcapeda.job import Job
-from pcapeda.model import Batch, BatchLimits, Datagram, Entry, Frame, Outcome, Report
+from pcapeda.model import Batch, BatchLimits, Outcome, Report, event_lines
 from pcapeda.net.extract import Extractor
 from pcapeda.net.files import Capture
 from pcapeda.pipeline import execute
 from pcapeda.sinks.lines import LineSink
 
-BLOCK = 256
-STAGES = ("read", "decode", "sort", "identity", "shape", "render", "write")
+STAGES = ("read", "decode", "identity", "shape", "render", "write")
 
 
 class NullSink:
@@ -75,39 +73,37 @@ def walk(path: Path, stream: TextIO) -> tuple[Counter[str], int, int]:
     taken: Counter[str] = Counter()
     packets = datagrams = 0
     extractor, shape = Extractor(Report()), Shape(file=str(path))
-    now = time.perf_counter_ns
+    now = time.process_time_ns
     with Capture(str(path), note=ignored) as source:
-        frames = iter(source)
+        blocks = source.blocks()
         while True:
             times = [now()]
-            block: list[Frame] = [frame for frame in islice(frames, BLOCK) if frame is not None]
+            block = next(blocks, None) or []
             times.append(now())
-            found = [extractor.feed(frame) for frame in block]
+            found = extractor.feed_all(block)
             times.append(now())
-            whole = [one for one in found if isinstance(one, Datagram)]
-            times.append(now())
-            for datagram in whole:
+            for datagram in found:
                 packet_id(datagram)
             times.append(now())
-            entries = [shape.entry(datagram) for datagram in whole]
+            entries = shape.entries(found)
             times.append(now())
-            lines = [entry.event_json() for entry in entries]
+            text = event_lines(entries)
             times.append(now())
-            stream.write("\n".join(lines))
+            stream.write(text)
             stream.flush()
             times.append(now())
             taken.update(dict(zip(STAGES, map(sub, times[1:], times), strict=True)))
-            packets, datagrams = packets + len(block), datagrams + len(whole)
-            if len(block) < BLOCK:
+            packets, datagrams = packets + len(block), datagrams + len(found)
+            if not block:
                 return taken, packets, datagrams
 
 
 def once(path: Path, sink: Any) -> int:
     """Nanoseconds of a whole run."""
     gc.collect()
-    began = time.perf_counter_ns()
+    began = time.process_time_ns()
     whole(path, sink)
-    return time.perf_counter_ns() - began
+    return time.process_time_ns() - began
 
 
 def stages(path: Path, rounds: int) -> Table:
@@ -115,7 +111,7 @@ def stages(path: Path, rounds: int) -> Table:
     with nowhere() as stream:
         walks = [walk(path, stream) for _ in range(rounds)]
         taken, packets, datagrams = min(walks, key=lambda one: one[0].total())
-        lines = LineSink(stream, Entry.event_json)
+        lines = LineSink(stream, event_lines)
         nothing = min(once(path, NullSink()) for _ in range(rounds))
         printed = min(once(path, lines) for _ in range(rounds))
     rows = {
@@ -139,7 +135,7 @@ def profile(path: Path, rows: int) -> None:
     """The functions with the most time of their own."""
     profiler = cProfile.Profile()
     with nowhere() as stream:
-        profiler.runcall(whole, path, LineSink(stream, Entry.event_json))
+        profiler.runcall(whole, path, LineSink(stream, event_lines))
     pstats.Stats(profiler, stream=sys.stdout).strip_dirs().sort_stats("tottime").print_stats(rows)
 
 
