@@ -6,6 +6,7 @@ selection, limits and shape into the delivery.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from threading import Event
 from typing import Protocol
 
@@ -170,6 +171,8 @@ def run(
     `on_tick` is called about ten times a second.
     """
     gather = make_gather(corridor.job, shape, live=live, max_bytes=corridor.max_event_bytes)
+    if corridor.checkpoint is not None and place is not None:
+        corridor.outbox.under_way = partial(corridor.checkpoint.under_way, place)
     if pace is not None:
         pace.anchor()
     try:
@@ -283,12 +286,12 @@ def _walk(
             report.refused[reason] += 1
             continue
         if gather is not None:
-            outbox.tell(gather.add(datagram, moment), moment)
+            outbox.tell(gather.add(datagram, moment, ordinal if place is not None else None), moment)
         elif live or not rated or corridor.wait_for_rate():
             entry = entry or shape.entry(datagram)
             if outbox.pays(entry):
                 if checkpoint is not None and place is not None:
-                    checkpoint.under_way(entry, place, ordinal)
+                    checkpoint.under_way(place, entry, (ordinal,))
                 delivery.add(entry)
         else:
             report.refused["interrupted"] += 1

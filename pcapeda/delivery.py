@@ -22,7 +22,7 @@ from pcapeda.events.batch import Batcher
 from pcapeda.model import Batch, Entry, Failed, Outcome, Report, Sink
 from pcapeda.pace import Backoff, Breaker, Flow, RetryBudget
 from pcapeda.sinks.eventbridge import LOST, MALFORMED, THROTTLED
-from pcapeda.sinks.spool import Kept, Spool
+from pcapeda.sinks.spool import Kept, Load, Spool
 
 MILLISECOND_NS = 1_000_000
 SECOND_NS = 1_000_000_000
@@ -134,8 +134,10 @@ class Delivery:
         self._leave_spool = False
         self._ending = False
         if spool is not None:
-            report.inherited += len(spool)
-            report.spooled += len(spool)
+            load = spool.load
+            report.inherited += load.datagrams
+            report.events_inherited += load.entries
+            self._count_spooled(load)
             self._seen = (spool.pushed_out, spool.unreadable)
 
     @property
@@ -401,13 +403,20 @@ class Delivery:
             self._count_refused(one.batch.entries, code)
 
     def _count_refused(self, entries: Sequence[Entry], code: str) -> None:
-        """Count the datagrams that entries stand for; an entry that stands for none is counted as itself."""
-        for entry in entries:
-            if entry.stands_for:
-                self._report.refused[code] += entry.stands_for
-            else:
-                self._report.events_refused += 1
+        self._count_lost(_load(entries), code)
         self._refused(entries)
+
+    def _count_lost(self, load: Load, code: str) -> None:
+        """Count the datagrams that entries stand for; those that stand for none are counted as themselves."""
+        if load.datagrams:
+            self._report.refused[code] += load.datagrams
+        if load.bare:
+            self._report.events_refused += load.bare
+            self._say(f"reports on the run are not delivered: {code}")
+
+    def _count_spooled(self, load: Load) -> None:
+        self._report.spooled += load.datagrams
+        self._report.events_spooled += load.entries
 
     def _bury(self, failed: Failed, kept: Kept | None = None) -> None:
         """An entry that can never succeed."""
@@ -466,7 +475,6 @@ class Delivery:
         if not self._to_spool or not (self._ending or self._spool_may_be_tried()):
             return
         entries, self._to_spool = self._to_spool, []
-        report = self._report
         try:
             put = self._spool.put(entries)
         except PcapedaError as error:
@@ -474,20 +482,17 @@ class Delivery:
             left, reason = entries, NO_DISK
         else:
             kept = put.taken - put.dropped
-            report.spooled += kept
-            if put.dropped:
-                report.refused[NO_ROOM] += put.dropped
             dropped_first = self._spool.when_full == "drop-oldest"
             safe = entries[put.dropped : put.taken] if dropped_first else entries[:kept]
+            self._count_spooled(_load(safe))
             self._settled(safe)
-            self._refused(entries[: put.dropped] if dropped_first else entries[kept : put.taken])
+            self._count_refused(entries[: put.dropped] if dropped_first else entries[kept : put.taken], NO_ROOM)
             left, reason = entries[put.taken :], NO_ROOM
         self._count_what_left()
         if not left:
             return
         if self._ending or (reason == NO_DISK and self._spool.when_full != "block"):
-            report.refused[reason] += len(left)
-            self._refused(left)
+            self._count_refused(left, reason)
             return
         # Full, and it may block: it stays in memory until something was drained; meanwhile reading stops.
         self._say(f"spool {self._spool.folder} is full: waiting until there is room")
@@ -502,8 +507,7 @@ class Delivery:
     def _flush_dead(self) -> None:
         failures, self._to_dead = self._to_dead, []
         for failed in failures[self._put_dead(failures) :]:
-            self._report.refused[failed.code] += 1
-            self._refused((failed.entry,))
+            self._count_refused((failed.entry,), failed.code)
 
     def _put_dead(self, failures: list[Failed]) -> int:
         """Keep dead letters; gives how many there was room for, from the first on."""
@@ -515,7 +519,10 @@ class Delivery:
             return 0
         number = put.taken - put.dropped
         for failed in failures[:number]:
-            self._report.dead[failed.code] += 1
+            if failed.entry.stands_for:
+                self._report.dead[failed.code] += failed.entry.stands_for
+            else:
+                self._count_lost(_load((failed.entry,)), failed.code)
         self._settled([failed.entry for failed in failures[:number]])
         return number
 
@@ -524,19 +531,20 @@ class Delivery:
         if self._spool is None or not kept:
             return
         there = self._spool.done(kept)
-        self._report.spooled -= there
-        if there < len(kept):  # pushed out meanwhile, and counted as lost too soon
-            self._report.refused[NO_ROOM] -= len(kept) - there
+        self._count_spooled(Load() - there)
+        gone = _load([one.entry for one in kept]) - there  # pushed out meanwhile, and counted as lost too soon
+        self._report.events_refused -= gone.bare
+        if gone.datagrams:
+            self._report.refused[NO_ROOM] -= gone.datagrams
             self._report.refused = +self._report.refused
 
     def _count_what_left(self) -> None:
         """Entries that left the spool undelivered: pushed out by newer ones, or not to be understood."""
         assert self._spool is not None
         pushed_out, unreadable = self._spool.pushed_out, self._spool.unreadable
-        for reason, number in ((NO_ROOM, pushed_out - self._seen[0]), (UNREADABLE, unreadable - self._seen[1])):
-            if number:
-                self._report.refused[reason] += number
-                self._report.spooled -= number
+        for reason, load in ((NO_ROOM, pushed_out - self._seen[0]), (UNREADABLE, unreadable - self._seen[1])):
+            self._count_lost(load, reason)
+            self._count_spooled(Load() - load)
         self._seen = (pushed_out, unreadable)
 
     def _more_in_spool(self) -> bool:
@@ -595,6 +603,10 @@ class Delivery:
         if sentence not in self._said:
             self._said.add(sentence)
             self._note(sentence)
+
+
+def _load(entries: Sequence[Entry]) -> Load:
+    return Load.of(entry.stands_for for entry in entries)
 
 
 def _within(entries: tuple[Entry, ...], max_bytes: int) -> list[Batch]:

@@ -171,9 +171,6 @@ class Job(Bounds):
             raise BadConfig(f"--group must be at least 1, not {self.group}")
         if self.aggregate_s is not None and self.group is not None:
             raise BadConfig("--aggregate sums datagrams up and --group keeps each: give one of them")
-        kept = "--spool" if self.spool is not None else "--checkpoint" if self.checkpoint is not None else None
-        if kept is not None and (self.summaries is not None or self.report_events_s is not None):
-            raise BadConfig(f"{kept} keeps events of one datagram: not with --aggregate, --group or --report-events")
         if self.summaries is not None and self.shape.name != "full":
             raise BadConfig(f"--shape {self.shape.name} is for one event a datagram: not with --aggregate or --group")
         if self.aggregate_s is not None and (self.shape.text or self.shape.json_payload):

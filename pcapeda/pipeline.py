@@ -317,7 +317,9 @@ def _asked_of(job: Job) -> str:
     """What else than its content decides what is sent of a capture, and where to."""
     bus = replace(job.bus, max_request_bytes=0)
     reassembly = (job.fragment_age_s, job.fragment_mib)
-    return repr((job.filter, sorted(job.ports), job.decapsulate, reassembly, job.shape, bus))
+    asked = (job.filter, sorted(job.ports), job.decapsulate, reassembly, job.shape, bus)
+    # A run without summaries is known by what it was known by before there were any.
+    return repr((*asked, job.summaries, job.hold_ns, job.max_flows, job.group) if job.summaries else asked)
 
 
 def resend(

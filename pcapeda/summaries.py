@@ -6,7 +6,7 @@ the same bus, what became of everything.
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from pcapeda.delivery import Delivery
@@ -28,8 +28,8 @@ NO_RULE = "no rule"
 class Gather(Protocol):
     """What makes one event of many datagrams: a table of flows, a grouper."""
 
-    def add(self, datagram: Datagram, moment_ns: int) -> list[Told]:
-        """Take a datagram; gives what is complete before it or with it."""
+    def add(self, datagram: Datagram, moment_ns: int, ordinal: int | None = None) -> list[Told]:
+        """Take a datagram, its ordinal too where the event is to tell it; gives what is complete before or with it."""
 
     def due(self, moment_ns: int) -> list[Told]:
         """What is complete by this moment."""
@@ -66,6 +66,8 @@ class Outbox:
         self._judged = judged
         self._room = room
         self._held: deque[Told] = deque()
+        self.under_way: Callable[[Entry, Sequence[int]], None] = lambda entry, ordinals: None
+        """Told of each summary before it is sent, and of the ordinals of its datagrams."""
         self.spent: str | None = None
         """The budget that is used up, in words."""
 
@@ -79,10 +81,11 @@ class Outbox:
             self._report.refused["budget"] += entry.stands_for
         return self.spent is None
 
-    def send(self, entry: Entry) -> None:
+    def send(self, told: Told) -> None:
         """Send what the rates have admitted, if the budgets hold it."""
-        if self.pays(entry):
-            self._delivery.add(entry)
+        if self.pays(told.entry):
+            self.under_way(told.entry, told.ordinals)
+            self._delivery.add(told.entry)
 
     def send_report(self, entry: Entry) -> None:
         """Send a report, which no rate limits; the budgets do, and end no run for it."""
@@ -94,18 +97,18 @@ class Outbox:
     def tell(self, summaries: list[Told], moment_ns: int) -> None:
         """Send summaries, `moment_ns` being the moment by which the rate per source goes."""
         for summary in summaries:
-            entry, source = self._judged(summary[0]), summary[1]
+            entry = self._judged(summary.entry)
             if entry is None:
-                self._report.unselected[NO_RULE] += summary[0].stands_for
+                self._report.unselected[NO_RULE] += summary.entry.stands_for
                 continue
-            told = entry, source
-            reason = self._limits.admit_summary(source, moment_ns)
+            told = summary._replace(entry=entry)
+            reason = self._limits.admit_summary(told.source, moment_ns)
             if reason is not None:
                 self._refuse(told, reason)
             elif self._limits.live:
                 self._held.append(told)
             elif self._wait_for_rate():
-                self.send(entry)
+                self.send(told)
             else:
                 self._refuse(told, "interrupted")
         if self._held:
@@ -116,21 +119,20 @@ class Outbox:
     def release(self) -> None:
         """Send of what is held back as much as the rate admits now. Never sleeps."""
         while self._held and not self._limits.wait(self._clock()):
-            self.send(self._held.popleft()[0])
+            self.send(self._held.popleft())
 
     def close(self) -> None:
         """Send what is held back, at the rate; once the run was stopped, only what the rate admits at once."""
         self.release()
         while self._held:
             if self.spent is not None or self._wait_for_rate():
-                self.send(self._held.popleft()[0])
+                self.send(self._held.popleft())
             else:
                 self._refuse(self._held.popleft(), "interrupted")
 
     def _refuse(self, told: Told, reason: str) -> None:
-        entry, source = told
-        self._report.refused[reason] += entry.stands_for
-        self._limits.note(reason, source or "several sources", entry.stands_for)
+        self._report.refused[reason] += told.entry.stands_for
+        self._limits.note(reason, told.source or "several sources", told.entry.stands_for)
 
 
 class Reporter:

@@ -278,10 +278,10 @@ class Talk:
 
             columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("{task.fields[told]}"))
             self._progress = Progress(*columns, console=self._console, transient=True)
-            self._task = self._progress.add_task("", total=report.inherited, told="")
+            self._task = self._progress.add_task("", total=report.events_inherited, told="")
             self._progress.start()
         assert self._task is not None
-        gone = report.inherited - report.spooled
+        gone = report.events_inherited - report.events_spooled
         self._progress.update(self._task, completed=gone, told=f"events · {usd(quotas.cost_usd(report.chunks))}")
 
     def _start(self, size: int | None) -> None:
@@ -329,7 +329,7 @@ def show_summary(
     skipped = sum(report.skips.values())
     read = f"{plural(report.frames, 'frame')} = {plural(report.datagrams, 'datagram')}"
     read += f" + {plural(report.fragments, 'fragment')} + {skipped:,} skipped"
-    if report.frames or not report.inherited:
+    if report.frames or not report.events_inherited:
         lines.append(("read", read, ""))
     if report.skips:
         lines.append(("skipped", _reasons(report.skips), ""))
@@ -355,12 +355,19 @@ def show_summary(
     if unselected:
         events += f" + {unselected:,} not selected"
     style = "red" if refused or dead else "yellow" if report.spooled else "green"
-    alike = report.sent == report.events and not report.events_refused
+    alike = (report.sent, report.spooled, report.inherited, 0) == (
+        report.events,
+        report.events_spooled,
+        report.events_inherited,
+        report.events_refused,
+    )
     lines.append(("events" if alike else "datagrams", events, style))
     if not alike:
         told = plural(report.events, "event")
+        if report.events_spooled:
+            told += f"; {report.events_spooled:,} spooled"
         if report.events_refused:
-            told += f", and {plural(report.events_refused, 'report event')} refused"
+            told += f"; {plural(report.events_refused, 'report')} on the run not delivered"
         lines.append((delivered, told, ""))
     for reason, count in report.refused.most_common():
         words = report.messages.get(reason, "")

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcapeda.checkpoint import EDGE, FORMAT, Checkpoint, Ranges, identify
+from pcapeda.checkpoint import EDGE, FORMAT, MANY, Checkpoint, Numbers, Ranges, identify
 from pcapeda.errors import BadConfig
 from pcapeda.job import Job
 from pcapeda.model import Entry
@@ -30,7 +31,7 @@ def settle(checkpoint: Checkpoint, ordinals: list[int], key: bytes = KEY, loop: 
     entries = []
     for ordinal in ordinals:
         entries.append(entry())
-        checkpoint.under_way(entries[-1], place, ordinal)
+        checkpoint.under_way(place, entries[-1], (ordinal,))
     checkpoint.settled(entries)
 
 
@@ -52,6 +53,48 @@ def test_ranges_are_a_set(pieces: list[tuple[int, int]]) -> None:
     assert all(end + 1 < start for (_, end), (start, _) in pairwise(kept))
 
 
+@given(st.lists(st.tuples(st.integers(0, 20_000), st.integers(0, 9) | st.integers(0, 9000)), max_size=30))
+def test_numbers_are_a_set(pieces: list[tuple[int, int]]) -> None:
+    """The same for numbers far apart and close together, within and across the pieces they are kept in."""
+    numbers, plain = Numbers(), set()
+    for first, more in pieces:
+        numbers.add(first, first + more)
+        plain |= set(range(first, first + more + 1))
+    kept = list(numbers)
+    assert {number for first, last in kept for number in range(first, last + 1)} == plain
+    assert all(end + 1 < start for (_, end), (start, _) in pairwise(kept))
+    edges = {number + by for run in kept for number in run for by in (-1, 0, 1)}
+    assert all((number in numbers) == (number in plain) for number in edges)
+
+
+def test_numbers_in_any_order_take_little(tmp_path: Path) -> None:
+    """A range of any size is one; half a million numbers without a neighbour take less than two bits each."""
+    numbers = Numbers()
+    numbers.add(5, 1 << 60)
+    assert list(numbers) == [(5, 1 << 60)]
+    scattered = Numbers()
+    for number in range(0, 1_000_000, 2):
+        scattered.add(number, number)
+    assert sum(map(sys.getsizeof, scattered._partial.values())) + sys.getsizeof(scattered._partial) < 1_000_000 / 4
+
+
+def test_a_file_that_grows_is_shortened_while_it_is_written(tmp_path: Path) -> None:
+    """Records of single datagrams that have become one run do not stay, and nothing is forgotten."""
+    path, most = tmp_path / "c", 0
+    with Checkpoint(path) as checkpoint:
+        place = checkpoint.place(KEY, 0)
+        for half in range(0, 4 * MANY, MANY // 2):
+            for odd in (1, 0):  # every second ordinal first: each a record of its own
+                one = entry()
+                checkpoint.under_way(place, one, range(half + odd, half + MANY // 2, 2))
+                checkpoint.settled([one])
+            most = max(most, path.stat().st_size)
+    assert most < 40 * 2 * MANY
+    assert had(path) == set(range(200))
+    with Checkpoint(path) as checkpoint:
+        assert list(checkpoint._done[place]) == [(0, 4 * MANY - 1)]
+
+
 def test_what_is_settled_is_there_for_the_next_process_without_a_close(tmp_path: Path) -> None:
     """Written at once: a process that is killed has told all it knew."""
     path = tmp_path / "checkpoint"
@@ -67,7 +110,7 @@ def test_what_is_given_up_is_tried_again(tmp_path: Path) -> None:
     """Refused entries are not remembered."""
     with Checkpoint(tmp_path / "c") as checkpoint:
         one, place = entry(), checkpoint.place(KEY, 0)
-        checkpoint.under_way(one, place, 7)
+        checkpoint.under_way(place, one, (7,))
         checkpoint.forget([one])
         checkpoint.settled([one])
     assert had(tmp_path / "c") == set()
@@ -94,7 +137,7 @@ def test_damage_forgets_and_never_invents(data: st.DataObject, tmp_path_factory:
         for first in range(0, 100, 10):
             entries = [entry(), entry()]
             for offset, one in enumerate(entries):
-                checkpoint.under_way(one, settle_at, first + offset)
+                checkpoint.under_way(settle_at, one, (first + offset,))
             checkpoint.settled(entries)
     whole = had(path)
     assert whole == {first + offset for first in range(0, 100, 10) for offset in (0, 1)}
@@ -116,7 +159,7 @@ def test_many_records_become_few(tmp_path: Path) -> None:
         place = checkpoint.place(KEY, 0)
         for ordinal in range(1500):
             one = entry()
-            checkpoint.under_way(one, place, ordinal)
+            checkpoint.under_way(place, one, (ordinal,))
             checkpoint.settled([one])
     assert path.stat().st_size == len(FORMAT) + 1500 * 40
     assert had(path) == set(range(200))
