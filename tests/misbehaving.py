@@ -18,6 +18,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import blake2b
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -45,6 +46,13 @@ GARBAGE = (
     b'{"Entries": []}',
     b"\xff\xfe",
 )
+
+
+def ids_of(detail: str) -> list[str]:
+    """What an event's detail carries: the PacketIds of its datagrams; where it sums them up, the detail itself."""
+    told = json.loads(detail)
+    packets = told.get("Packets", [told])
+    return [packet.get("PacketId") or blake2b(detail.encode(), digest_size=16).hexdigest() for packet in packets]
 
 
 class Server(ThreadingHTTPServer):
@@ -137,30 +145,30 @@ class Handler(BaseHTTPRequestHandler):
     def decide(self, entries: list[dict[str, str]]) -> tuple[int, bytes] | None:
         """The answer, None for a reset."""
         server = self.server
-        ids = [json.loads(entry["Detail"])["PacketId"] for entry in entries]
+        events = [ids_of(entry["Detail"]) for entry in entries]
         chance, fault = server.random.random(), server.fault
         if fault == "everything":
             fault = server.random.choice(FAULTS[1:-1])
         if fault == "dead" or (fault == "outage" and 0.3 < time.monotonic() - server.first < 0.3 + OUTAGE_S):
             return None
-        if fault == "throttling" and not server.has_tokens(len(ids)):
+        if fault == "throttling" and not server.has_tokens(len(events)):
             return 400, b'{"__type": "ThrottlingException", "message": "Rate exceeded"}'
         if fault == "errors" and chance < 0.3:
             return 500, b'{"__type": "InternalFailure"}'
         if fault == "reset-before" and chance < 0.3:
             return None
         results: list[dict[str, str]] = []
-        for one in ids:
+        for ids in events:
             failed = None
             if fault == "partial" and server.random.random() < 0.3:
                 failed = server.random.choice(["ThrottlingException", "InternalFailure"])
-            elif fault == "final" and int(one[:2], 16) < 13:
+            elif fault == "final" and int(ids[0][:2], 16) < 13:
                 failed = "MalformedDetail"
             else:
-                server.accepted[one] += 1
-            results.append({"ErrorCode": failed, "ErrorMessage": "as told"} if failed else {"EventId": f"e-{one}"})
+                server.accepted.update(ids)
+            results.append({"ErrorCode": failed, "ErrorMessage": "as told"} if failed else {"EventId": f"e-{ids[0]}"})
         if (fault == "reset-after" and chance < 0.2) or (fault == "malformed" and chance < 0.2):
-            server.unanswered.update(ids)
+            server.unanswered.update(one for ids in events for one in ids)
             return None if fault == "reset-after" else (200, server.random.choice(GARBAGE))
         failures = sum("ErrorCode" in result for result in results)
         return 200, json.dumps({"FailedEntryCount": failures, "Entries": results}).encode()

@@ -1,13 +1,18 @@
 """The checkpoint: what it has is delivered, for every later run, whatever happens to the file or its name."""
 
+import itertools
 import os
 import shutil
+import struct
 import sys
+from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcapeda.checkpoint import EDGE, FORMAT, MANY, Checkpoint, Numbers, Ranges, identify
@@ -15,7 +20,9 @@ from pcapeda.errors import BadConfig
 from pcapeda.job import Job
 from pcapeda.model import Entry
 from pcapeda.pipeline import execute
+from pcapeda.sinks.memory import MemorySink
 from tests.command import FIXTURES
+from tests.frames import ethernet, udp4
 from tests.test_delivery import Scripted
 
 KEY = bytes(range(16))
@@ -219,6 +226,48 @@ def test_runs_in_pieces_send_each_datagram_once(tmp_path: Path, count: int) -> N
     assert report.unselected == {"delivered before": total}
     other = Job(captures=(str(capture),), checkpoint=str(tmp_path / "c"), ports=frozenset({514}))
     assert execute(other, sink=Scripted(lambda entry, tries: None)).sent > 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    kind=st.sampled_from([{}, {"group": 4, "group_wait_s": 3}, {"aggregate_s": 5}, {"aggregate_s": 7, "max_flows": 2}]),
+    seconds=st.lists(st.integers(0, 30), max_size=40),
+    runs=st.lists(st.tuples(st.integers(1, 15), st.sets(st.integers(0, 9)), st.integers(0, 3)), max_size=6),
+)
+def test_whatever_ends_a_run_each_datagram_counts_once(
+    kind: dict[str, Any],
+    seconds: list[int],
+    runs: list[tuple[int, set[int], int]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Packets, groups or flows, in or out of order, with counts, budgets and events that fail: no datagram is in two
+    events that were taken, and in the end none is missing."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    truth: Counter[tuple[str, int]] = Counter()
+    with (folder / "a.pcap").open("wb") as file:
+        file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
+        for number, second in enumerate(seconds):
+            data = ethernet(udp4(b"%d" % number, source=f"10.0.0.{number % 3}", dport=1 + number % 2))
+            file.write(struct.pack("<IIII", second, 0, len(data), len(data)) + data)
+            truth[f"10.0.0.{number % 3}", 1 + number % 2] += 1
+    job = Job(captures=(str(folder / "a.pcap"),), checkpoint=str(folder / "c"), **kind)
+    taken: Counter[tuple[str, int]] = Counter()
+    for count, failing, events in [*runs, (100, set(), 100)]:
+        tries = itertools.count()
+        sink = MemorySink(lambda entry: "MalformedDetail" if next(tries) in failing else None)  # noqa: B023
+        report = execute(replace(job, count=count, max_events=events), sink=sink)
+        assert report.adds_up()
+        for event in sink.events:
+            detail = event["detail"]
+            port = detail["Destination"]["Port"]
+            for packet in detail.get("Packets", [detail]):
+                taken[packet.get("Source", {}).get("IpAddress", "rest"), port] += packet.get("Count", 1)
+    for port in (1, 2):  # what was summed up without its source is a part of the others
+        missing = {who: number - taken[who] for who, number in truth.items() if who[1] == port}
+        assert min(missing.values(), default=0) >= 0
+        assert sum(missing.values()) == taken["rest", port]
+    again = execute(job, sink=MemorySink())
+    assert again.unselected == ({"delivered before": len(seconds)} if seconds else {})
 
 
 @pytest.mark.parametrize(
