@@ -23,7 +23,7 @@ from pcapeda.pace import Pace
 from pcapeda.parts import make_gather
 from pcapeda.rules.ruleset import RuleSet
 from pcapeda.selection import PORTS, with_ports
-from pcapeda.summaries import NO_RULE, Gather, Outbox, Reporter
+from pcapeda.summaries import INTERRUPTED, NO_RULE, Gather, Outbox, Reporter
 
 SECOND_NS = 1_000_000_000
 
@@ -282,20 +282,23 @@ def _walk(
             corridor.wait_until(pace.deadline(datagram.time_ns, clock()))
         moment = clock() if live else corridor.moment
         reason = limits.admit(datagram, moment)
-        if reason is not None:
+        if reason is not None and not corridor.job.spool_limited:
             report.refused[reason] += 1
             continue
-        if gather is not None:
+        if gather is not None and reason is None:
             outbox.tell(gather.add(datagram, moment, ordinal if place is not None else None), moment)
-        elif live or not rated or corridor.wait_for_rate():
-            entry = entry or shape.entry(datagram)
-            if outbox.pays(entry):
-                if checkpoint is not None and place is not None:
-                    checkpoint.under_way(place, entry, (ordinal,))
-                delivery.add(entry)
         else:
-            report.refused["interrupted"] += 1
-            continue
+            entry = entry or shape.entry(datagram)
+            if checkpoint is not None and place is not None:
+                checkpoint.under_way(place, entry, (ordinal,))
+            if reason is not None:
+                delivery.refuse(entry, reason, over_limit=True)
+                continue
+            if not live and rated and not corridor.wait_for_rate():
+                delivery.refuse(entry, INTERRUPTED)
+                continue
+            if outbox.pays(entry):
+                delivery.add(entry)
         if corridor.left is not None:
             corridor.left -= 1
         if delivery.over or corridor.left == 0 or outbox.spent is not None:

@@ -75,6 +75,7 @@ class Job(Bounds):
     spool: str | None = None
     spool_max_mib: int | None = None
     when_full: WhenFull | None = None
+    spool_limited: bool = False
     grace_s: float = GRACE_S
     checkpoint: str | None = None
     # replay's clock
@@ -115,6 +116,8 @@ class Job(Bounds):
             raise BadConfig("--maxsleep cuts the captured silences that --speed keeps: give --speed too")
         if self.spool is None and (self.spool_max_mib is not None or self.when_full is not None):
             raise BadConfig("--spool-max-mib and --when-full say how a spool is kept: give --spool DIR too")
+        if self.spool is None and self.spool_limited:
+            raise BadConfig("--spool-limited keeps in the spool what limits refuse: give --spool DIR too")
         if self.spool_max_mib is not None and self.spool_max_mib < LEAST_SPOOL_MIB:
             raise BadConfig(f"--spool-max-mib must be at least {LEAST_SPOOL_MIB}, not {self.spool_max_mib}")
         if self.checkpoint is not None and self.interfaces:

@@ -365,6 +365,8 @@ class Report:
     """Events that waited there."""
     dead: Counter[str] = field(default_factory=Counter)
     """Datagrams kept among the spool's dead letters because they can never succeed, by reason or error code."""
+    limited: Counter[str] = field(default_factory=Counter)
+    """Datagrams kept apart in the spool because a limit refused them, by limit."""
 
     requests: int = 0
     retried: int = 0
@@ -420,7 +422,7 @@ class Report:
     @property
     def lost(self) -> bool:
         """Whether anything that was to be delivered was not, or could not be read."""
-        undelivered = self.events_spooled or self.refused.total() or self.dead or self.events_refused
+        undelivered = self.events_spooled or self.refused.total() or self.dead or self.limited or self.events_refused
         return bool(undelivered or self.damages or self.failures or self.kernel_drops or self.queue_drops)
 
     def status(self) -> ExitStatus:
@@ -437,7 +439,7 @@ class Report:
         """Whether everything read is accounted for."""
         read = self.frames == self.datagrams + self.fragments + sum(self.skips.values())
         pieces = self.fragments == self.used + sum(self.expired.values()) + self.held
-        kept = self.spooled + sum(self.dead.values())
+        kept = self.spooled + sum(self.dead.values()) + sum(self.limited.values())
         delivered = self.datagrams + self.reassembled + self.inherited == (
             self.sent + kept + sum(self.refused.values()) + sum(self.unselected.values())
         )

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pcapeda.checkpoint import Checkpoint, identify
 from pcapeda.corridor import BEAT_NS, SILENT, Blocks, Corridor, Watcher, run
@@ -78,6 +78,7 @@ def execute(
             sink,
             report,
             spool=spool,
+            keep_limited=job.spool_limited,
             live=bool(job.interfaces),
             clock=clock,
             sleep=sleep,
@@ -326,7 +327,7 @@ def resend(
     folder: str,
     bus: Bus,
     *,
-    dead: bool = False,
+    aside: Literal["dead", "limited"] | None = None,
     grace_s: float = GRACE_S,
     sink: Sink | None = None,
     watcher: Watcher = SILENT,
@@ -335,19 +336,20 @@ def resend(
     sleep: Callable[[float], object] | None = None,
     on_step: Callable[[Report], None] = lambda report: None,
 ) -> Report:
-    """Deliver what waits in a spool, or its dead letters, to `bus`, oldest first; gives what became of it.
+    """Deliver what waits in a spool, or `aside` in it, to `bus`, oldest first; gives what became of it.
 
     What could not be delivered stays where it is. `stop` ends it at any point without loss; `on_step` is called often
     with the counts so far. Raises `PcapedaError` for what is known before anything is sent.
     """
     stop = stop or Event()
     report = Report()
-    place = Path(folder, "dead") if dead else Path(folder)
+    place = Path(folder) if aside is None else Path(folder, aside)
     if not place.is_dir():
-        what = "no dead letters" if dead and Path(folder).is_dir() else "no such spool"
+        nothing = {"dead": "no dead letters", "limited": "nothing that limits refused", None: "no such spool"}
+        what = nothing[aside if Path(folder).is_dir() else None]
         raise BadConfig(f"{folder}: {what}")
     with ExitStack() as stack:
-        spool = stack.enter_context(Spool(place, letters=dead))
+        spool = stack.enter_context(Spool(place, letters=aside is not None))
         watcher.say(f"to {bus.words()}")
         tell_of(spool, watcher.note, watcher.say, report)
         if sink is None:

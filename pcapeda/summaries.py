@@ -25,6 +25,10 @@ NO_RULE = "no rule"
 """Why events are left out that match no rule, where only those that do are asked for."""
 
 
+INTERRUPTED = "interrupted"
+"""Why events are refused that still waited for the rate when the run was stopped, and that no spool keeps."""
+
+
 class Gather(Protocol):
     """What makes one event of many datagrams: a table of flows, a grouper."""
 
@@ -72,19 +76,20 @@ class Outbox:
         """The budget that is used up, in words."""
 
     def pays(self, entry: Entry) -> bool:
-        """Whether the budgets hold one more entry; once they do not, it and all after it are refused."""
+        """Whether the budgets hold one more entry, which may stand for many datagrams; else it and all after it are
+        refused."""
         if self.spent is None:
             self.spent = self._limits.afford(entry)
             if self.spent is not None:
                 self._report.failures.append(f"reached {self.spent}: stopped reading")
         if self.spent is not None:
-            self._report.refused["budget"] += entry.stands_for
+            self._delivery.refuse(entry, "budget", over_limit=True)
         return self.spent is None
 
     def send(self, told: Told) -> None:
         """Send what the rates have admitted, if the budgets hold it."""
+        self.under_way(told.entry, told.ordinals)
         if self.pays(told.entry):
-            self.under_way(told.entry, told.ordinals)
             self._delivery.add(told.entry)
 
     def send_report(self, entry: Entry) -> None:
@@ -110,7 +115,7 @@ class Outbox:
             elif self._wait_for_rate():
                 self.send(told)
             else:
-                self._refuse(told, "interrupted")
+                self._refuse(told, INTERRUPTED)
         if self._held:
             self.release()
             while len(self._held) > self._room:
@@ -128,10 +133,11 @@ class Outbox:
             if self.spent is not None or self._wait_for_rate():
                 self.send(self._held.popleft())
             else:
-                self._refuse(self._held.popleft(), "interrupted")
+                self._refuse(self._held.popleft(), INTERRUPTED)
 
     def _refuse(self, told: Told, reason: str) -> None:
-        self._report.refused[reason] += told.entry.stands_for
+        self.under_way(told.entry, told.ordinals)
+        self._delivery.refuse(told.entry, reason, over_limit=reason != INTERRUPTED)
         self._limits.note(reason, told.source or "several sources", told.entry.stands_for)
 
 

@@ -342,7 +342,7 @@ def show_summary(
         if report.reassembled_skips:
             lines.append(("", "reassembled, but no datagram: " + _reasons(report.reassembled_skips), ""))
     refused, unselected = sum(report.refused.values()), sum(report.unselected.values())
-    dead = sum(report.dead.values())
+    dead, limited = sum(report.dead.values()), sum(report.limited.values())
     events = f"{report.datagrams + report.reassembled:,}"
     if report.inherited:
         events += f" + {report.inherited:,} from the spool"
@@ -351,10 +351,12 @@ def show_summary(
         events += f" + {report.spooled:,} spooled"
     if dead:
         events += f" + {dead:,} dead letters"
+    if limited:
+        events += f" + {limited:,} kept back"
     events += f" + {refused:,} refused"
     if unselected:
         events += f" + {unselected:,} not selected"
-    style = "red" if refused or dead else "yellow" if report.spooled else "green"
+    style = "red" if refused or dead else "yellow" if report.spooled or limited else "green"
     alike = (report.sent, report.spooled, report.inherited, 0) == (
         report.events,
         report.events_spooled,
@@ -375,6 +377,8 @@ def show_summary(
     for code, count in report.dead.most_common():
         words = report.messages.get(code, "")
         lines.append(("dead", f"{count:,} {code}" + (f": {words}" if words else ""), "red"))
+    if report.limited:
+        lines.append(("kept back", _counts(report.limited), "yellow"))
     if report.retried or report.maybe_twice:
         tries = f"{report.retried:,} times an event was tried again"
         if report.maybe_twice:

@@ -129,7 +129,7 @@ def test_every_datagram_is_accounted_for(fault: str, capture: Path, everything: 
             assert (again.inherited, again.sent, again.spooled) == (report.spooled, report.spooled, 0)
             assert again.status() is ExitStatus.OK
         if report.dead:
-            again = resend(str(spool), bus, dead=True)
+            again = resend(str(spool), bus, aside="dead")
             assert (again.sent, again.spooled) == (report.dead.total(), 0)
         assert set(server.told()["accepted"]) == everything
         assert not in_spool(spool)
@@ -152,9 +152,9 @@ def test_summaries_and_reports_are_accounted_for(kind: str, capture: Path, tmp_p
         for one, times in told["accepted"].items():
             assert times <= 1 + told["unanswered"].get(one, 0)
         server.behave()
-        for letters in (False, True):
-            if in_spool(spool / "dead" if letters else spool):
-                again = resend(str(spool), bus, dead=letters)
+        for aside in (None, "dead"):
+            if in_spool(spool / (aside or ".")):
+                again = resend(str(spool), bus, aside=aside)
                 assert (again.sent, again.events, again.lost) == (again.inherited, again.events_inherited, False)
         assert set(server.told()["accepted"]) == arrived
         before = server.told()["requests"]

@@ -81,7 +81,7 @@ class Kept(NamedTuple):
     segment: int
     at: int
     code: str | None = None
-    """For a dead letter, the code that can never succeed."""
+    """For a dead letter, the code that can never succeed; or the limit that refused it."""
     message: str = ""
 
 
@@ -256,8 +256,8 @@ class Spool:
     entries. `max_bytes` bounds the records on disk; when they would exceed it, `when_full` says what gives way: nothing
     (`put` takes no more), the oldest segment, or the new entries. `damages` says what could not be read, `unreadable`
     and `pushed_out` are what left it undelivered since it was opened: not understood, or dropped as the oldest. `dead`
-    is the spool, in a folder of its own, of entries that can never succeed; `letters` tells that this is one. Not safe
-    for several threads.
+    and `limited` are spools in folders of their own, of entries that can never succeed and of those that limits
+    refused; `letters` tells that this is one: what fails for good stays. Not safe for several threads.
 
     Raises `BadConfig` when the folder cannot be used or another process has it, `SpoolFailed` when the disk does not
     take what should be kept.
@@ -287,7 +287,7 @@ class Spool:
         self._reading: _Segment | None = None
         self._read_up_to = 0
         self._returned: deque[Kept] = deque()
-        self._dead: Spool | None = None
+        self._asides: dict[str, Spool] = {}
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = (self.folder / "lock").open("a")
@@ -342,9 +342,18 @@ class Spool:
     @property
     def dead(self) -> "Spool":
         """Where dead letters go; the folder is made when it is first asked for."""
-        if self._dead is None:
-            self._dead = Spool(self.folder / "dead", max_bytes=self.max_bytes, when_full="drop-newest", letters=True)
-        return self._dead
+        return self._aside("dead")
+
+    @property
+    def limited(self) -> "Spool":
+        """Where what limits refuse may go; the folder is made when it is first asked for."""
+        return self._aside("limited")
+
+    def _aside(self, name: str) -> "Spool":
+        if name not in self._asides:
+            folder = self.folder / name
+            self._asides[name] = Spool(folder, max_bytes=self.max_bytes, when_full="drop-newest", letters=True)
+        return self._asides[name]
 
     def put(self, entries: Sequence[Entry]) -> Put:
         """Append entries and sync them."""
@@ -353,6 +362,10 @@ class Spool:
     def put_dead(self, failures: Sequence[Failed]) -> Put:
         """The same for entries that can never succeed, among the dead letters, with code and message."""
         return self.dead._append([record_of(failed.entry, failed) for failed in failures])
+
+    def put_limited(self, failures: Sequence[Failed]) -> Put:
+        """The same for entries that a limit has refused, with the limit as the code."""
+        return self.limited._append([record_of(failed.entry, failed) for failed in failures])
 
     def _append(self, records: list[bytes]) -> Put:
         room = self.max_bytes - len(FORMAT)
@@ -521,6 +534,6 @@ class Spool:
         self._seal()
         for segment in [one for one in self._segments if not one.left.entries]:
             self._forget_if_empty(segment)
-        if self._dead is not None:
-            self._dead.close()
+        for aside in self._asides.values():
+            aside.close()
         self._lock.close()
