@@ -106,6 +106,7 @@ class Corridor:
             clock=self.clock,
             wait_for_rate=self.wait_for_rate,
             judged=self.judged,
+            note=self.watcher.note,
             room=room,
         )
 

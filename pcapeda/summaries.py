@@ -45,10 +45,10 @@ class Gather(Protocol):
 class Outbox:
     """Sends entries within the budgets, and summaries within the rates too; counts what it cannot send.
 
-    `wait_for_rate` sleeps until the overall rate admits one more, and is false when the run was stopped instead. A
-    `judged` gives a summary with the rules it matches, or None where that leaves it out. A
-    live run does not sleep: up to `room` of its summaries are held back until the rate admits them, beyond that the
-    oldest are refused.
+    `wait_for_rate` sleeps until the overall rate admits one more, and is false when the run was stopped instead.
+    `judged` gives a summary with the rules it matches, or None where that leaves it out; `note` is told once a budget
+    is used up. A live run does not sleep: up to `room` of its summaries are held back until the rate admits them,
+    beyond that the oldest are refused.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Outbox:
         clock: Callable[[], int],
         wait_for_rate: Callable[[], bool],
         judged: Callable[[Entry], Entry | None],
+        note: Callable[[str], None],
         room: int = 0,
     ) -> None:
         self._delivery = delivery
@@ -68,6 +69,7 @@ class Outbox:
         self._clock = clock
         self._wait_for_rate = wait_for_rate
         self._judged = judged
+        self._note = note
         self._room = room
         self._held: deque[Told] = deque()
         self.under_way: Callable[[Entry, Sequence[int]], None] = lambda entry, ordinals: None
@@ -81,7 +83,9 @@ class Outbox:
         if self.spent is None:
             self.spent = self._limits.afford(entry)
             if self.spent is not None:
-                self._report.failures.append(f"reached {self.spent}: stopped reading")
+                sentence = f"reached {self.spent}: stopped reading"
+                self._report.failures.append(sentence)
+                self._note(sentence)
         if self.spent is not None:
             self._delivery.refuse(entry, "budget", over_limit=True)
         return self.spent is None
@@ -186,11 +190,12 @@ class Reporter:
             datagrams=seen.datagrams + seen.reassembled - before.datagrams - before.reassembled,
             delivered=seen.sent - before.sent,
             events=seen.events - before.events,
-            refused=Counter(seen.refused) - before.refused,
+            refused=seen.refused + seen.limited - before.refused - before.limited,
             left_out=Counter(seen.unselected) - before.unselected,
             kernel_drops=seen.kernel_drops - before.kernel_drops,
             queue_drops=seen.queue_drops - before.queue_drops,
             billed=seen.chunks - before.chunks,
+            spooled=seen.spooled,
         )
         self._since_ns = now_ns
         return report_entry(

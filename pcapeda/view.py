@@ -261,6 +261,10 @@ class Talk:
             told += f" · {usd(quotas.cost_usd(report.chunks, self._price))}"
         if report.refused:
             told += f" · {report.refused.total():,} refused"
+        if report.limited:
+            told += f" · {report.limited.total():,} kept back"
+        if report.spooled:
+            told += f" · {report.spooled:,} spooled"
         if report.turned_away:
             (reason, source), count = report.turned_away.most_common(1)[0]
             told += f" · most by {source}: {count:,} {reason}"
