@@ -103,7 +103,7 @@ def execute(
         finally:
             report.interrupted = stop.is_set()
             corridor.end()
-            delivery.finish(give_up=_grace(stop, clock, job.grace_s))
+            delivery.finish(give_up=_grace(stop, clock, job.grace_s, watcher.say))
             report.ended_by = delivery.down
             if checkpoint is not None and checkpoint.problem is not None:
                 report.failures.append(checkpoint.problem)
@@ -367,7 +367,7 @@ def resend(
             stopping=stop.is_set,
             note=watcher.note,
         )
-        delivery.finish(give_up=_grace(stop, clock, grace_s), on_step=lambda: on_step(report))
+        delivery.finish(give_up=_grace(stop, clock, grace_s, watcher.say), on_step=lambda: on_step(report))
         report.interrupted = stop.is_set()
         report.ended_by = delivery.down
     return report
@@ -382,17 +382,21 @@ def _close(writer: "CaptureWriter", corridor: Corridor) -> None:
         corridor.watcher.note(str(error))
 
 
-def _grace(stop: Event, clock: Callable[[], int], grace_s: float) -> Callable[[], bool]:
-    """True once the grace is over that begins when the stop is first seen."""
-    deadline: int | None = None
+def _grace(stop: Event, clock: Callable[[], int], grace_s: float, say: Callable[[str], None]) -> Callable[[], bool]:
+    """True once the grace is over that begins when the stop is first seen. If that takes long, it is said."""
+    began: int | None = None
+    said = False
 
     def over() -> bool:
-        nonlocal deadline
+        nonlocal began, said
         if not stop.is_set():
             return False
-        if deadline is None:
-            deadline = clock() + int(grace_s * SECOND_NS)
-        return clock() >= deadline
+        began = clock() if began is None else began
+        gone_s = (clock() - began) / SECOND_NS
+        if gone_s >= 1 and not said:
+            said = True
+            say(f"delivering what was read, for {grace_s:g} s at most; a second Ctrl-C or SIGTERM ends it at once")
+        return gone_s >= grace_s
 
     return over
 

@@ -26,6 +26,7 @@ from tests.command import FAKE_AWS, pcapeda, start
 from tests.frames import ethernet, udp4
 from tests.misbehaving import FAULTS, Misbehaving, ids_of, misbehaving
 from tests.netns import needs_netns, veth_pair
+from tests.put_events_server import put_events_server
 from tests.test_cli import read_until
 
 DATAGRAMS, SOURCES = 2000, 7
@@ -242,6 +243,23 @@ def test_an_interrupted_replay_spools_within_its_grace(capture: Path, everything
         done = pcapeda("replay", capture, *options, env=FAKE_AWS)
         assert done.returncode == 0, done.stderr
         assert set(server.told()["accepted"]) == everything
+
+
+def test_a_second_interrupt_ends_a_run_that_waits(capture: Path) -> None:
+    """The first one waits for an answer that does not come, and says so; the second one ends the program at once."""
+    answer = threading.Event()
+    with put_events_server() as bus:
+        bus.put_events = lambda request: answer.wait(60) and None
+        with start("replay", capture, "--endpoint-url", bus.url, "--grace", "50", env=FAKE_AWS) as process:
+            poll(lambda: bool(bus.requests), "a request")
+            process.send_signal(signal.SIGINT)
+            assert process.stderr is not None
+            read_until(process.stderr.fileno(), b"for 50 s at most; a second Ctrl-C")
+            process.send_signal(signal.SIGINT)
+            _, talk = process.communicate(timeout=20)
+        answer.set()
+    assert process.returncode == 130
+    assert b"stopped at once" in talk
 
 
 def test_resend_can_be_killed_and_interrupted(capture: Path, everything: set[str], tmp_path: Path) -> None:
