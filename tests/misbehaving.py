@@ -1,13 +1,15 @@
 """A PutEvents endpoint that misbehaves as told, in a process of its own: real HTTP, and a memory of what it took.
 
 `python -m tests.misbehaving FAULT` prints its URL and serves until it is killed. GET /told answers with what was seen
-so far, GET /fault/NAME changes the fault. Each request is checked as the service does: signed, at most ten entries,
-at most a megabyte, details that are JSON objects.
+so far, GET /fault/NAME changes the fault. Each request is checked as the service does: signed, one to ten entries,
+less than a megabyte, details that are JSON objects, all that is required and nothing unknown. What breaks a rule is
+refused, and `told` fails the test; so it does when an event comes while a request that holds it is still unanswered.
 """
 
 import json
 import os
 import random
+import re
 import socket
 import struct
 import subprocess
@@ -38,6 +40,12 @@ FAULTS = (
     "everything",
 )
 CAPACITY, OUTAGE_S = 1500, 3.0
+SIGNATURE = (
+    r"AWS4-HMAC-SHA256 Credential=\w+/\d{8}/[\w-]+/events/aws4_request, "
+    r"SignedHeaders=[a-z0-9;-]*host[a-z0-9;-]*, Signature=[0-9a-f]{64}"
+)
+MEMBERS = {"Time", "Source", "Resources", "DetailType", "Detail", "EventBusName", "TraceHeader"}
+REFUSAL = 400, b'{"__type": "ValidationException", "message": "a rule is broken"}'
 GARBAGE = (
     b"<html>502 Bad Gateway</html>",
     b"",
@@ -70,6 +78,7 @@ class Server(ThreadingHTTPServer):
         """How often an entry was taken without its sender being told."""
         self.requests = 0
         self.violations: list[str] = []
+        self.under_way: set[str] = set()
         self.first = 0.0
         self.tokens, self.filled = float(CAPACITY) / 10, time.monotonic()
         super().__init__(("127.0.0.1", 0), Handler)
@@ -116,31 +125,50 @@ class Handler(BaseHTTPRequestHandler):
         if not self.headers["X-Amz-Target"].endswith(".PutEvents"):
             self.answer(200, b'{"Name": "default", "Arn": "arn:aws:events:us-east-1:123456789012:event-bus/default"}')
             return
+        entries = request.get("Entries", [])
         with self.server.lock:
-            self.check(request)
-            reply = self.decide(request["Entries"])
+            broken = self.check(request)
+            ids = {one for entry in entries for one in ids_of(entry["Detail"])} if not broken else set()
+            if ids & self.server.under_way:
+                broken.append("sent again before there was an answer")
+            self.server.violations += broken
+            self.server.under_way |= ids
+            reply = REFUSAL if broken else self.decide(entries)
         if self.server.fault == "slow":
             time.sleep(self.server.random.uniform(0.02, 0.2))
+        with self.server.lock:
+            self.server.under_way -= ids
         if reply is None:
             self.reset()
         else:
             self.answer(*reply)
 
-    def check(self, request: dict[str, Any]) -> None:
-        server, entries = self.server, request["Entries"]
+    def check(self, request: dict[str, Any]) -> list[str]:
+        """The rules that a request breaks (service model `events` 2015-10-07; User Guide, entry size)."""
+        server, entries = self.server, request.get("Entries", [])
         server.requests += 1
         server.first = server.first or time.monotonic()
-        if not self.headers.get("Authorization", "").startswith("AWS4-HMAC-SHA256 Credential="):
-            server.violations.append("not signed")
+        broken = []
+        signature = self.headers.get("Authorization", "")
+        if not re.fullmatch(SIGNATURE, signature) or not re.fullmatch(
+            r"\d{8}T\d{6}Z", self.headers["X-Amz-Date"] or ""
+        ):
+            broken.append(f"not signed: {signature}")
+        if self.headers["Content-Type"] != "application/x-amz-json-1.1":
+            broken.append(f"content type {self.headers['Content-Type']}")
         if not 1 <= len(entries) <= 10:
-            server.violations.append(f"{len(entries)} entries")
+            broken.append(f"{len(entries)} entries")
         size = 0
         for entry in entries:
-            size += sum(len(entry[name].encode()) for name in ("Source", "DetailType", "Detail")) + 14
-            if not isinstance(json.loads(entry["Detail"]), dict):
-                server.violations.append("detail is no object")
-        if size > 1_000_000:
-            server.violations.append(f"{size} bytes")
+            told = [entry.get(name, "") for name in ("Source", "DetailType", "Detail")]
+            size += sum(len(text.encode()) for text in (*told, *entry.get("Resources", ()))) + 14 * ("Time" in entry)
+            if not all(told) or len(told[1]) > 128 or entry.keys() - MEMBERS:
+                broken.append(f"an entry with {sorted(entry)}, detail-type {told[1]!r}")
+            if not isinstance(json.loads(told[2]), dict):
+                broken.append("detail is no object")
+        if size >= 1_048_576:
+            broken.append(f"{size} bytes")
+        return broken
 
     def decide(self, entries: list[dict[str, str]]) -> tuple[int, bytes] | None:
         """The answer, None for a reset."""
