@@ -10,7 +10,7 @@ import heapq
 import random
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from queue import SimpleQueue
@@ -22,7 +22,7 @@ from pcapeda.events.batch import Batcher
 from pcapeda.model import Batch, Entry, Failed, Outcome, Report, Sink
 from pcapeda.pace import Backoff, Breaker, Flow, RetryBudget
 from pcapeda.sinks.eventbridge import LOST, MALFORMED, THROTTLED
-from pcapeda.sinks.spool import Kept, Spool
+from pcapeda.sinks.spool import Kept, Load, Put, Spool
 
 MILLISECOND_NS = 1_000_000
 SECOND_NS = 1_000_000_000
@@ -84,6 +84,7 @@ class Delivery:
         report: Report,
         *,
         spool: Spool | None = None,
+        keep_limited: bool = False,
         live: bool = False,
         retries: Backoff = RETRIES,
         clock: Callable[[], int] = time.monotonic_ns,
@@ -98,6 +99,7 @@ class Delivery:
         self.sink = sink
         self._report = report
         self._spool = spool
+        self._keep_limited = keep_limited
         self._live = live
         self._patient = live and spool is not None
         self._retries = retries
@@ -119,6 +121,7 @@ class Delivery:
         self._serial = 0
         self._to_spool: list[Entry] = []
         self._to_dead: list[Failed] = []
+        self._to_limited: list[Failed] = []
         self._spool_rests_until = 0
         self._said: set[str] = set()
         self._draining = 0
@@ -134,8 +137,10 @@ class Delivery:
         self._leave_spool = False
         self._ending = False
         if spool is not None:
-            report.inherited += len(spool)
-            report.spooled += len(spool)
+            load = spool.load
+            report.inherited += load.datagrams
+            report.events_inherited += load.entries
+            self._count_spooled(load)
             self._seen = (spool.pushed_out, spool.unreadable)
 
     @property
@@ -193,6 +198,17 @@ class Delivery:
         report.bytes_sent += size
         report.chunks += chunks
 
+    def refuse(self, entry: Entry, reason: str, *, over_limit: bool = False) -> None:
+        """Take an entry that is not to be sent in this run. A spool keeps it; what is over a limit only if asked to."""
+        if self._spool is None or (over_limit and not self._keep_limited):
+            self._count_refused((entry,), reason)
+        elif over_limit:
+            self._to_limited.append(Failed(entry, reason, False))
+        else:
+            self._to_spool.append(entry)
+        if len(self._to_limited) >= PIECE or len(self._to_spool) >= PIECE:
+            self._flush_spool()
+
     def tick(self) -> None:
         """Do what is due now: an old batch, another try, answers that came in, a piece of the spool. Never sleeps."""
         if self._flights:
@@ -218,7 +234,7 @@ class Delivery:
         batch = self._batcher.take()
         if batch is not None:
             self._dispatch(Try(batch, 1, self._clock()))
-        while self._flights or self._waiting or self._to_spool or self._to_dead or self._more_in_spool():
+        while self._flights or self._waiting or self._to_spool or self._to_aside or self._more_in_spool():
             self._leave_spool = self._leave_spool or self._stopping()
             on_step()
             if give_up():
@@ -401,13 +417,20 @@ class Delivery:
             self._count_refused(one.batch.entries, code)
 
     def _count_refused(self, entries: Sequence[Entry], code: str) -> None:
-        """Count the datagrams that entries stand for; an entry that stands for none is counted as itself."""
-        for entry in entries:
-            if entry.stands_for:
-                self._report.refused[code] += entry.stands_for
-            else:
-                self._report.events_refused += 1
+        self._count_lost(_load(entries), code)
         self._refused(entries)
+
+    def _count_lost(self, load: Load, code: str) -> None:
+        """Count the datagrams that entries stand for; those that stand for none are counted as themselves."""
+        if load.datagrams:
+            self._report.refused[code] += load.datagrams
+        if load.bare:
+            self._report.events_refused += load.bare
+            self._say(f"reports on the run are not delivered: {code}")
+
+    def _count_spooled(self, load: Load) -> None:
+        self._report.spooled += load.datagrams
+        self._report.events_spooled += load.entries
 
     def _bury(self, failed: Failed, kept: Kept | None = None) -> None:
         """An entry that can never succeed."""
@@ -461,12 +484,11 @@ class Delivery:
         """Write what is to be kept, sync it, and count it only then."""
         if self._spool is None:
             return
-        if self._to_dead:
-            self._flush_dead()
+        if self._to_aside:
+            self._flush_aside()
         if not self._to_spool or not (self._ending or self._spool_may_be_tried()):
             return
         entries, self._to_spool = self._to_spool, []
-        report = self._report
         try:
             put = self._spool.put(entries)
         except PcapedaError as error:
@@ -474,20 +496,17 @@ class Delivery:
             left, reason = entries, NO_DISK
         else:
             kept = put.taken - put.dropped
-            report.spooled += kept
-            if put.dropped:
-                report.refused[NO_ROOM] += put.dropped
             dropped_first = self._spool.when_full == "drop-oldest"
             safe = entries[put.dropped : put.taken] if dropped_first else entries[:kept]
+            self._count_spooled(_load(safe))
             self._settled(safe)
-            self._refused(entries[: put.dropped] if dropped_first else entries[kept : put.taken])
+            self._count_refused(entries[: put.dropped] if dropped_first else entries[kept : put.taken], NO_ROOM)
             left, reason = entries[put.taken :], NO_ROOM
         self._count_what_left()
         if not left:
             return
         if self._ending or (reason == NO_DISK and self._spool.when_full != "block"):
-            report.refused[reason] += len(left)
-            self._refused(left)
+            self._count_refused(left, reason)
             return
         # Full, and it may block: it stays in memory until something was drained; meanwhile reading stops.
         self._say(f"spool {self._spool.folder} is full: waiting until there is room")
@@ -499,23 +518,40 @@ class Delivery:
             for batch in _within(piece, self.sink.limits.max_bytes):
                 self._later(Try(batch, 1, now), now + FULL_PAUSE_NS)
 
-    def _flush_dead(self) -> None:
-        failures, self._to_dead = self._to_dead, []
-        for failed in failures[self._put_dead(failures) :]:
-            self._report.refused[failed.code] += 1
-            self._refused((failed.entry,))
+    @property
+    def _to_aside(self) -> bool:
+        return bool(self._to_dead or self._to_limited)
+
+    def _flush_aside(self) -> None:
+        dead, self._to_dead = self._to_dead, []
+        limited, self._to_limited = self._to_limited, []
+        for failed in (*dead[self._put_dead(dead) :], *limited[self._put_limited(limited) :]):
+            self._count_refused((failed.entry,), failed.code)
 
     def _put_dead(self, failures: list[Failed]) -> int:
         """Keep dead letters; gives how many there was room for, from the first on."""
         assert self._spool is not None
+        return self._put_aside(failures, self._spool.put_dead, self._report.dead)
+
+    def _put_limited(self, failures: list[Failed]) -> int:
+        """The same for what is over a limit."""
+        assert self._spool is not None
+        return self._put_aside(failures, self._spool.put_limited, self._report.limited)
+
+    def _put_aside(self, failures: list[Failed], put: Callable[[list[Failed]], Put], counts: Counter[str]) -> int:
+        if not failures:
+            return 0
         try:
-            put = self._spool.put_dead(failures)
+            done = put(failures)
         except PcapedaError as error:
             self._say(str(error))
             return 0
-        number = put.taken - put.dropped
+        number = done.taken - done.dropped
         for failed in failures[:number]:
-            self._report.dead[failed.code] += 1
+            if failed.entry.stands_for:
+                counts[failed.code] += failed.entry.stands_for
+            else:
+                self._count_lost(_load((failed.entry,)), failed.code)
         self._settled([failed.entry for failed in failures[:number]])
         return number
 
@@ -524,19 +560,20 @@ class Delivery:
         if self._spool is None or not kept:
             return
         there = self._spool.done(kept)
-        self._report.spooled -= there
-        if there < len(kept):  # pushed out meanwhile, and counted as lost too soon
-            self._report.refused[NO_ROOM] -= len(kept) - there
+        self._count_spooled(Load() - there)
+        gone = _load([one.entry for one in kept]) - there  # pushed out meanwhile, and counted as lost too soon
+        self._report.events_refused -= gone.bare
+        if gone.datagrams:
+            self._report.refused[NO_ROOM] -= gone.datagrams
             self._report.refused = +self._report.refused
 
     def _count_what_left(self) -> None:
         """Entries that left the spool undelivered: pushed out by newer ones, or not to be understood."""
         assert self._spool is not None
         pushed_out, unreadable = self._spool.pushed_out, self._spool.unreadable
-        for reason, number in ((NO_ROOM, pushed_out - self._seen[0]), (UNREADABLE, unreadable - self._seen[1])):
-            if number:
-                self._report.refused[reason] += number
-                self._report.spooled -= number
+        for reason, load in ((NO_ROOM, pushed_out - self._seen[0]), (UNREADABLE, unreadable - self._seen[1])):
+            self._count_lost(load, reason)
+            self._count_spooled(Load() - load)
         self._seen = (pushed_out, unreadable)
 
     def _more_in_spool(self) -> bool:
@@ -595,6 +632,10 @@ class Delivery:
         if sentence not in self._said:
             self._said.add(sentence)
             self._note(sentence)
+
+
+def _load(entries: Sequence[Entry]) -> Load:
+    return Load.of(entry.stands_for for entry in entries)
 
 
 def _within(entries: tuple[Entry, ...], max_bytes: int) -> list[Batch]:

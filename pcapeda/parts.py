@@ -178,4 +178,6 @@ def forecast(job: Job) -> str:
     cost = quotas.cost_usd(events, job.price)
     if job.max_cost is not None:
         cost = min(cost, job.max_cost)
-    return f"at most {events:,} events in {requests:,} full requests, {cost:,.2f} USD (judged by the size of the files)"
+    told = f"at most {events:,} event{'s'[: events != 1]} in {requests:,} full request{'s'[: requests != 1]}"
+    usd = "less than 0.01" if 0 < cost < 0.01 else f"{cost:,.2f}"
+    return f"{told}, {usd} USD (judged by the size of the files)"

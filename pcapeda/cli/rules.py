@@ -12,6 +12,7 @@ from pcapeda.cli import options
 from pcapeda.cli.interfaces import Format
 from pcapeda.cli.options import RULES, ParameterOption, RulesOption
 from pcapeda.cli.running import parameters_of, stopped_by_signals
+from pcapeda.cli.schema import EventKind
 from pcapeda.errors import BadConfig, ExitStatus
 
 if TYPE_CHECKING:
@@ -70,6 +71,10 @@ def try_rules(
     detail_type: options.DetailTypeOption = None,
     text: options.TextOption = False,
     json_payload: options.JsonPayloadOption = False,
+    aggregate: options.AggregateOption = None,
+    max_flows: options.MaxFlowsOption = 1000,
+    group: options.GroupOption = None,
+    group_wait: options.GroupWaitOption = 1.0,
     output: Annotated[
         Findings, typer.Option("-o", "--output", help="For people, for programs, or for a CI's test report.")
     ] = Findings.PRETTY,
@@ -100,6 +105,10 @@ def try_rules(
             filter=filter,
             ports=frozenset(port or ()),
             decapsulate=decapsulate,
+            aggregate_s=aggregate,
+            max_flows=max_flows,
+            group=group,
+            group_wait_s=group_wait,
         )
         suites = [with_expectations(one, expect) if expect else one]
     wanted = max(show, 1 if targets else 0)
@@ -276,17 +285,18 @@ def lint(
     region: options.RegionOption = None,
     profile: options.ProfileOption = None,
     endpoint_url: options.EndpointUrlOption = None,
-    shape: options.ShapeOption = options.ShapeName.FULL,
+    shape: Annotated[
+        EventKind, typer.Option("--shape", help="The kind of events they are for.", rich_help_panel=options.EVENT)
+    ] = EventKind.FULL,
     source: options.SourceOption = None,
     output: Annotated[Format, typer.Option("-o", "--output", help="For people or for programs.")] = Format.PRETTY,
 ) -> None:
     """Find rules that are invalid, can never match what pcapeda emits, overlap, or would surprise."""
-    from pcapeda.events.schema import schema
-    from pcapeda.events.shape import IDENTITY
+    from pcapeda.events.schema import IDENTITIES, schema
     from pcapeda.rules.lint import lint as find
 
     loaded = load_rules(paths, parameters_of(parameter), region, profile, endpoint_url)
-    default_source, default_type = IDENTITY[shape.value]
+    default_source, default_type = IDENTITIES[shape.value]
     findings = find(loaded.rules, schema(shape.value), source=source or default_source, detail_type=default_type)
     if output is Format.JSON:
         typer.echo(json.dumps([one.data() for one in findings], indent=2, ensure_ascii=False))
