@@ -21,7 +21,7 @@ from pcapeda.events import quotas
 from pcapeda.events.batch import Batcher
 from pcapeda.model import Batch, Entry, Failed, Outcome, Report, Sink
 from pcapeda.pace import Backoff, Breaker, Flow, RetryBudget
-from pcapeda.sinks.eventbridge import LOST, MALFORMED, THROTTLED
+from pcapeda.sinks.aws import LOST, MALFORMED, THROTTLED
 from pcapeda.sinks.spool import Kept, Spool
 
 MILLISECOND_NS = 1_000_000

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pcapeda.delivery import MAX_WAITING, PIECE, RETRIES, Delivery
 from pcapeda.errors import SinkDown
 from pcapeda.model import Batch, BatchLimits, Entry, Failed, Outcome, Report
-from pcapeda.sinks.eventbridge import LOST
+from pcapeda.sinks.aws import LOST
 from pcapeda.sinks.spool import Spool, WhenFull
 from tests.clock import FakeClock
 

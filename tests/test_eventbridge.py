@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from pcapeda.errors import BadConfig, ExitStatus, SinkDown
 from pcapeda.events.shape import Shape
 from pcapeda.model import Batch, Entry, Failed, Outcome
-from pcapeda.sinks.eventbridge import MALFORMED, REFUSED, WORTH_ANOTHER_TRY, EventBridgeSink, judge
+from pcapeda.sinks.aws import MALFORMED, REFUSED, WORTH_ANOTHER_TRY, judge
+from pcapeda.sinks.eventbridge import EventBridgeSink
 from tests.command import CLEAN, FAKE_AWS
 from tests.datagrams import EXAMPLE
 from tests.moto_server import client, logged, moto_server, rule_into_log_group
@@ -325,7 +326,7 @@ def test_a_slow_answer_is_no_proof(server: PutEventsServer, monkeypatch: pytest.
         return accepted(request)
 
     server.put_events = slow
-    monkeypatch.setattr("pcapeda.sinks.eventbridge.READ_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("pcapeda.sinks.aws.READ_TIMEOUT_S", 0.2)
     outcome = EventBridgeSink(endpoint_url=server.url).send(batch(1))
     release.set()
     assert codes(outcome) == [("connection lost", True)]
