@@ -7,7 +7,7 @@ caller's, so the SDK's own attempts are switched off.
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from pcapeda import __version__
@@ -73,16 +73,32 @@ UNREACHABLE, LOST, MALFORMED = "unreachable", "connection lost", "MalformedRespo
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}|[1-5][0-9]{2}")
 
 
+class Account(NamedTuple):
+    """The SDK's client of a service, its credentials, and the file of certificates that the configuration names."""
+
+    client: Any
+    credentials: Any
+    certificates: str | None
+
+
 def make_client(
     service: str, region: str | None, profile: str | None, endpoint_url: str | None, concurrency: int
 ) -> Any:
-    """The SDK's client of a service, for as many calls at once as `concurrency` says.
+    """The SDK's client of a service, for as many calls at once as `concurrency` says. Raises as `open_account`."""
+    return open_account(service, region, profile, endpoint_url, concurrency).client
+
+
+def open_account(
+    service: str, region: str | None, profile: str | None, endpoint_url: str | None, concurrency: int
+) -> Account:
+    """The same with what else a transport of our own needs.
 
     Raises `BadConfig` for what is wrong with Region, profile, endpoint or the AWS configuration, `SinkDown` when there
     are no credentials.
     """
     import boto3
     import botocore.exceptions as sdk
+    import botocore.session
     from botocore.config import Config
 
     config = Config(
@@ -97,10 +113,12 @@ def make_client(
     )
     with translated(endpoint_url or "the AWS account"):
         try:
-            session = boto3.Session(profile_name=profile, region_name=region)
+            core = botocore.session.Session(profile=profile)
+            session = boto3.Session(botocore_session=core, region_name=region)
             if session.region_name is None:
                 raise BadConfig("no AWS Region", hint="give --region, or set AWS_REGION or a profile that has one")
-            if session.get_credentials() is None:
+            credentials = session.get_credentials()
+            if credentials is None:
                 raise SinkDown(
                     "no AWS credentials",
                     hint="set up a profile, a role or environment variables as for the AWS CLI, or use --dry-run",
@@ -108,7 +126,7 @@ def make_client(
                 )
             client = session.client(service, endpoint_url=endpoint_url, config=config)
             urlsplit(client.meta.endpoint_url).port  # noqa: B018 - the SDK finds a bad port only when it sends
-            return client
+            return Account(client, credentials, core.get_config_variable("ca_bundle"))
         except (sdk.ProfileNotFound, sdk.ConfigNotFound, sdk.ConfigParseError, sdk.InvalidConfigError) as error:
             raise BadConfig(f"AWS configuration: {one_line(error)}") from None
         except sdk.InvalidRegionError as error:
@@ -158,8 +176,13 @@ def translated(endpoint: str) -> Iterator[None]:
 
 def what_it_said(error: Any) -> tuple[str, str, int]:
     """Code, words and HTTP status of an answer that is an error."""
-    told = error.response.get("Error", {})
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+    return said(error.response)
+
+
+def said(response: Any) -> tuple[str, str, int]:
+    """The same of an answer as the SDK has read it."""
+    told = response.get("Error", {})
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
     return short_code(told.get("Code")), one_line(told.get("Message") or ""), status
 
 

@@ -5,26 +5,40 @@ which some entries failed. Which codes are worth another try follows the service
 EventBridge User Guide.
 """
 
+import json
 import re
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
+import orjson
+
 from pcapeda.errors import BadConfig, PcapedaError, SinkDown
-from pcapeda.model import Batch, BatchLimits, Outcome
+from pcapeda.model import Batch, BatchLimits, Carrier, Outcome
 from pcapeda.sinks.aws import (
     LOST,
     MALFORMED,
     UNREACHABLE,
+    Account,
     judge,
-    make_client,
     none_of,
+    open_account,
     passes,
     refusal,
     refused_for_good,
     translated,
     what_it_said,
 )
+from pcapeda.sinks.fast import Fast, Unusual
+from pcapeda.sinks.http import Answer, Line
+
+Transport = Literal["fast", "boto3"]
+"""Who makes the requests: this program, or the SDK."""
+
+CONCURRENCY: dict[Transport, int] = {"fast": 32, "boto3": 8}
+"""Requests that may be under way at once. The SDK takes a thread for each."""
+
+PASSING = (UNREACHABLE, LOST, MALFORMED)
 
 ENTRIES_PER_REQUEST = 10
 REQUEST_BYTES = 1_000_000
@@ -41,8 +55,11 @@ class EventBridgeSink:
 
     Region, profile, endpoint and credentials come from the arguments or else from where the AWS SDK looks for them.
     `max_request_bytes` bounds the summed entry sizes of a request; an emulator may take less than the service.
-    Building it raises `BadConfig` or `SinkDown` for what is known without a request. `notes` holds sentences a person
-    should read before the run, filled by `check`. `send` may be called from several threads at once.
+    `transport` says who makes the requests: `fast`, this program (see `pcapeda.sinks.fast`); `boto3`, the SDK, as also
+    where the configuration asks for something that only the SDK knows, or where a `client` is given. `concurrency` is
+    how many requests may be under way at once. Building it raises `BadConfig` or `SinkDown` for what is known without a
+    request. `notes` holds sentences a person should read before the run, filled by `check`. `send` may be called from
+    several threads at once.
     """
 
     costs_money = True
@@ -54,12 +71,13 @@ class EventBridgeSink:
         region: str | None = None,
         profile: str | None = None,
         endpoint_url: str | None = None,
-        concurrency: int = 8,
+        concurrency: int | None = None,
         max_request_bytes: int = REQUEST_BYTES,
+        transport: Transport = "fast",
         client: Any = None,
     ) -> None:
         self.limits = LIMITS._replace(max_bytes=max_request_bytes)
-        self.concurrency = concurrency
+        self.concurrency = concurrency or CONCURRENCY[transport if client is None else "boto3"]
         self.notes: list[str] = []
         self._bus = bus
         self._name, self._account = bus or "default", None
@@ -70,12 +88,19 @@ class EventBridgeSink:
             if region is not None and region != arn["region"]:
                 raise BadConfig(f"--region {region} contradicts the bus's ARN, which is in {arn['region']}")
             region, self._name, self._account = arn["region"], arn["name"], arn["account"]
-        self._settings = None if client is not None else (region, profile, endpoint_url, concurrency)
-        self._client = (
-            client if client is not None else make_client("events", region, profile, endpoint_url, concurrency)
-        )
+        self._settings = None if client is not None else ("events", region, profile, endpoint_url, self.concurrency)
+        account = Account(client, None, None) if self._settings is None else open_account(*self._settings)
+        self._client = account.client
         self._endpoint: str = self._client.meta.endpoint_url
         self._region: str = self._client.meta.region_name
+        self._fast: Fast | None = None
+        self._lines: list[_Flights] = []
+        """Those that no call of `send` uses at the moment."""
+        if transport == "fast" and client is None:
+            try:
+                self._fast = Fast(account, "PutEvents", "put_events")
+            except Unusual as error:
+                self.notes.append(f"requests are made by boto3: {error}")
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -119,13 +144,30 @@ class EventBridgeSink:
 
     def send(self, batch: Batch) -> Outcome:
         """One PutEvents request. Raises `SinkDown` when the whole request was refused as the next one would be."""
+        if self._fast is None:
+            return self._send_by_boto3(batch)
+        flights = self._lines.pop() if self._lines else _Flights(self, self._fast.line())
+        flights.start(batch)
+        while not (landed := flights.landed(1)):
+            pass
+        self._lines.append(flights)
+        ((_, outcome),) = landed
+        if isinstance(outcome, SinkDown):
+            raise outcome
+        return outcome
+
+    def carrier(self) -> Carrier | None:
+        """Requests that are under way together from one thread, where the transport can do that."""
+        return None if self._fast is None else _Flights(self, self._fast.line())
+
+    def _send_by_boto3(self, batch: Batch) -> Outcome:
         entries = [entry.put_events_entry(self._bus) for entry in batch.entries]
         try:
             with translated(self._endpoint):
                 answer = self._client.put_events(Entries=entries)
                 return judge(batch.entries, answer.get("Entries"))
         except SinkDown as error:
-            if error.code not in (UNREACHABLE, LOST, MALFORMED):
+            if error.code not in PASSING:
                 raise
             return none_of(batch, error.code, str(error), again=True)
         except self._client.exceptions.ClientError as error:
@@ -134,6 +176,37 @@ class EventBridgeSink:
                 raise refusal(code, words) from None
             return none_of(batch, code, words, again=passes(code, status))
 
+    def _request(self, batch: Batch) -> bytes:
+        """A signed request, as bytes for the wire."""
+        assert self._fast is not None
+        entries = [entry.put_events_entry(self._bus) for entry in batch.entries]
+        try:
+            body = b'{"Entries":%b}' % orjson.dumps(entries)
+        except TypeError:  # text that is no Unicode is sent escaped, as the SDK would
+            body = json.dumps({"Entries": entries}).encode()
+        return self._fast.head(body) + body
+
+    def _judge(self, batch: Batch, told: Answer | SinkDown) -> Outcome | SinkDown:
+        """The same judgement as in `_send_by_boto3`, with the error as a value."""
+        if isinstance(told, SinkDown):
+            return told if told.code not in PASSING else none_of(batch, told.code, str(told), again=True)
+        if 200 <= told.status < 300:
+            try:
+                answer = orjson.loads(told.body)
+            except ValueError as error:
+                answer = error
+            if not isinstance(answer, dict):
+                return none_of(batch, MALFORMED, f"{self._endpoint} gave an answer that is none", again=True)
+            return judge(batch.entries, answer.get("Entries"))
+        assert self._fast is not None
+        try:
+            code, words, status = self._fast.error(told)
+        except SinkDown as error:
+            return none_of(batch, error.code, str(error), again=True)
+        if refused_for_good(code, status):
+            return refusal(code, words)
+        return none_of(batch, code, words, again=passes(code, status))
+
     def renew(self) -> None:
         """Look for credentials anew: a login, a file or a role may have brought others since the last ones expired.
 
@@ -141,11 +214,16 @@ class EventBridgeSink:
         """
         if self._settings is not None:
             with suppress(PcapedaError):
-                self._client = make_client("events", *self._settings)
+                account = open_account(*self._settings)
+                self._client = account.client
+                if self._fast is not None:
+                    self._fast = self._fast.renewed(account)
 
     def close(self) -> None:
         """Close the kept-alive connections."""
         self._client.close()
+        while self._lines:
+            self._lines.pop().close()
 
     def _learn_account(self, answer: Any) -> None:
         arn = _ARN.fullmatch(str(answer.get("Arn")))
@@ -157,3 +235,26 @@ class EventBridgeSink:
             f"cannot verify that {self.describe()} exists ({why}); "
             "EventBridge takes events for a bus that does not exist, and drops them"
         )
+
+
+class _Flights:
+    """Requests of one thread under way (`model.Carrier`)."""
+
+    def __init__(self, sink: EventBridgeSink, line: Line) -> None:
+        self._sink = sink
+        self._line = line
+        self._batches: dict[int, Batch] = {}
+
+    def start(self, batch: Batch) -> int:
+        sink = self._sink
+        assert sink._fast is not None
+        number = self._line.start(lambda: sink._request(batch), slow=sink._fast.slow)
+        self._batches[number] = batch
+        return number
+
+    def landed(self, timeout_s: float) -> list[tuple[int, Outcome | SinkDown]]:
+        ended = self._line.ended(timeout_s)
+        return [(number, self._sink._judge(self._batches.pop(number), told)) for number, told in ended]
+
+    def close(self) -> None:
+        self._line.close()
