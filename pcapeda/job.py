@@ -7,7 +7,7 @@ from pcapeda.events import quotas
 from pcapeda.events.flows import MAX_FLOWS
 from pcapeda.events.shape import Shape
 from pcapeda.limits import Bounds
-from pcapeda.sinks.eventbridge import Transport
+from pcapeda.sinks.aws import Transport
 from pcapeda.sinks.spool import WhenFull
 
 SECOND_NS = 1_000_000_000

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from pcapeda.errors import SinkDown
 from pcapeda.model import Outcome
-from pcapeda.sinks.aws import UNREACHABLE
-from pcapeda.sinks.eventbridge import EventBridgeSink, Transport
+from pcapeda.sinks.aws import UNREACHABLE, Transport
+from pcapeda.sinks.eventbridge import EventBridgeSink
 from pcapeda.sinks.fast import Signer, Stencil
 from pcapeda.sinks.http import Route
 from tests.put_events_server import put_events_server
@@ -298,6 +298,10 @@ def test_proxies_are_used_with_their_password(
 
 def test_what_only_the_sdk_can_do_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy that itself speaks TLS, and a client that was handed in: boto3 makes the requests; a note says why."""
+    path = EventBridgeSink(endpoint_url="http://127.0.0.1:9/a%20b?c=d")
+    assert path.notes == [
+        "requests are made by boto3: the endpoint's URL has more than a host, a port and a plain path"
+    ]
     monkeypatch.setenv("HTTPS_PROXY", "https://127.0.0.1:9")
     sink = EventBridgeSink()
     assert sink.carrier() is None

@@ -18,7 +18,8 @@ from pcapeda.errors import ExitStatus
 from pcapeda.job import Bus, Job
 from pcapeda.model import Report
 from pcapeda.pipeline import execute, resend
-from pcapeda.sinks.eventbridge import CONCURRENCY, Transport
+from pcapeda.sinks.aws import Transport
+from pcapeda.sinks.eventbridge import CONCURRENCY
 from pcapeda.sinks.memory import MemorySink
 from pcapeda.sinks.spool import MARK, Spool
 from tests.command import FAKE_AWS, pcapeda, start

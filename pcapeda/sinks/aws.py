@@ -7,12 +7,15 @@ caller's, so the SDK's own attempts are switched off.
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pcapeda import __version__
 from pcapeda.errors import BadConfig, PcapedaError, SinkDown
 from pcapeda.model import Batch, Entry, Failed, Outcome
+
+Transport = Literal["fast", "boto3"]
+"""Who makes the requests: this program, or the SDK."""
 
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 5, 15
 
@@ -129,6 +132,8 @@ def open_account(
             return Account(client, credentials, core.get_config_variable("ca_bundle"))
         except (sdk.ProfileNotFound, sdk.ConfigNotFound, sdk.ConfigParseError, sdk.InvalidConfigError) as error:
             raise BadConfig(f"AWS configuration: {one_line(error)}") from None
+        except sdk.UnknownServiceError:
+            raise BadConfig(f"this version of boto3 does not know {service}", hint="pip install -U boto3") from None
         except sdk.InvalidRegionError as error:
             raise BadConfig(f"--region {region}: {one_line(error)}") from None
         except ValueError as error:

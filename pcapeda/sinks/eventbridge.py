@@ -8,7 +8,7 @@ EventBridge User Guide.
 import json
 import re
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
@@ -20,6 +20,7 @@ from pcapeda.sinks.aws import (
     MALFORMED,
     UNREACHABLE,
     Account,
+    Transport,
     judge,
     none_of,
     open_account,
@@ -31,9 +32,6 @@ from pcapeda.sinks.aws import (
 )
 from pcapeda.sinks.fast import Fast, Unusual
 from pcapeda.sinks.http import Answer, Line
-
-Transport = Literal["fast", "boto3"]
-"""Who makes the requests: this program, or the SDK."""
 
 CONCURRENCY: dict[Transport, int] = {"fast": 32, "boto3": 8}
 """Requests that may be under way at once. The SDK takes a thread for each."""
@@ -146,7 +144,10 @@ class EventBridgeSink:
         """One PutEvents request. Raises `SinkDown` when the whole request was refused as the next one would be."""
         if self._fast is None:
             return self._send_by_boto3(batch)
-        flights = self._lines.pop() if self._lines else _Flights(self, self._fast.line())
+        try:
+            flights = self._lines.pop()
+        except IndexError:
+            flights = _Flights(self, self._fast.line())
         flights.start(batch)
         while not (landed := flights.landed(1)):
             pass
@@ -213,7 +214,7 @@ class EventBridgeSink:
         (The SDK itself renews those that it knows to expire; keys from a file or a login it reads once.)
         """
         if self._settings is not None:
-            with suppress(PcapedaError):
+            with suppress(PcapedaError, Unusual):
                 account = open_account(*self._settings)
                 self._client = account.client
                 if self._fast is not None:

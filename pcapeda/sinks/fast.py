@@ -5,6 +5,7 @@ The SDK prepares one request; all later ones differ from it only in body, time a
 """
 
 import hmac
+import re
 import time
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import ssl
 
 _NO_BODY = sha256(b"").hexdigest()
+_PLAIN_URL = re.compile(r"https?://[\w.:\[\]-]+(/[\w./~-]*)?", re.ASCII)
 
 
 class Unusual(Exception):
@@ -58,8 +60,8 @@ def stencil(client: Any, operation: str, method: str) -> Stencil:
     kind = caught["context"].get("auth_type") or signer.signature_version
     if kind != "v4":
         raise Unusual(f"requests are signed in another way ({kind})")
-    if urlsplit(request["url"]).query:
-        raise Unusual("the endpoint's URL has a query")
+    if urlsplit(request["url"]).query or not _PLAIN_URL.fullmatch(request["url"]):
+        raise Unusual("the endpoint's URL has more than a host, a port and a plain path")
     return Stencil(
         request["method"],
         request["url"],
