@@ -36,7 +36,8 @@ FAULTS = (
     "final",
     "everything",
 )
-CAPACITY, OUTAGE_S = 1500, 3.0
+CAPACITY, OUTAGE_S, OUTAGE_AFTER = 1500, 3.0, 40
+"""Events a second; how long an outage takes, and after how many requests it begins."""
 GARBAGE = (
     b"<html>502 Bad Gateway</html>",
     b"",
@@ -62,7 +63,7 @@ class Server(ThreadingHTTPServer):
         """How often an entry was taken without its sender being told."""
         self.requests = 0
         self.violations: list[str] = []
-        self.first = 0.0
+        self.broke_down = 0.0
         self.tokens, self.filled = float(CAPACITY) / 10, time.monotonic()
         super().__init__(("127.0.0.1", 0), Handler)
 
@@ -97,7 +98,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path.startswith("/fault/"):
             with self.server.lock:
-                self.server.fault, self.server.first = self.path.removeprefix("/fault/"), 0.0
+                self.server.fault = self.path.removeprefix("/fault/")
         with self.server.lock:
             body = json.dumps(self.server.told()).encode()
         self.answer(200, body)
@@ -121,7 +122,8 @@ class Handler(BaseHTTPRequestHandler):
     def check(self, request: dict[str, Any]) -> None:
         server, entries = self.server, request["Entries"]
         server.requests += 1
-        server.first = server.first or time.monotonic()
+        if server.requests == OUTAGE_AFTER:
+            server.broke_down = time.monotonic()
         if not self.headers.get("Authorization", "").startswith("AWS4-HMAC-SHA256 Credential="):
             server.violations.append("not signed")
         if not 1 <= len(entries) <= 10:
@@ -141,7 +143,7 @@ class Handler(BaseHTTPRequestHandler):
         chance, fault = server.random.random(), server.fault
         if fault == "everything":
             fault = server.random.choice(FAULTS[1:-1])
-        if fault == "dead" or (fault == "outage" and 0.3 < time.monotonic() - server.first < 0.3 + OUTAGE_S):
+        if fault == "dead" or (fault == "outage" and time.monotonic() - server.broke_down < OUTAGE_S):
             return None
         if fault == "throttling" and not server.has_tokens(len(ids)):
             return 400, b'{"__type": "ThrottlingException", "message": "Rate exceeded"}'
