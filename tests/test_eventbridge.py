@@ -187,6 +187,7 @@ def test_the_count_of_failures_proves_nothing(make: Make, server: PutEventsServe
         Reply(200, b'{"Entries": ' + b"[" * 100_000),
         Reply(200, b"{}", headers={"Content-Length": "1000"}),
         Reply(204, b""),
+        Reply(101, b""),
         None,
     ],
     ids=lambda reply: "dropped" if reply is None else f"{reply.status}-{reply.body[:24]!r}",

@@ -191,7 +191,7 @@ class EventBridgeSink:
         """The same judgement as in `_send_by_boto3`, with the error as a value."""
         if isinstance(told, SinkDown):
             return told if told.code not in PASSING else none_of(batch, told.code, str(told), again=True)
-        if 200 <= told.status < 300:
+        if told.status < 300:
             try:
                 answer = orjson.loads(told.body)
             except ValueError as error:

@@ -127,6 +127,8 @@ class Connection:
 
     def send(self, data: memoryview) -> int:
         """How many bytes were taken. Raises `OSError`."""
+        if self._pending is not None:
+            data = data[:_PIECE]  # TLS tells of no progress before all of what it was given has gone
         try:
             return self.socket.send(data)
         except self._later:
@@ -284,7 +286,7 @@ class Reading:
 class Request:
     """One request on its way: over which connection, how much of it was sent, and its answer so far."""
 
-    __slots__ = ("again", "connection", "end_s", "flight", "reading", "silent_s", "text", "unsent")
+    __slots__ = ("again", "connection", "end_s", "flight", "reading", "silent_s", "text", "unsent", "waits")
 
     def __init__(self, flight: int, text: bytes) -> None:
         self.flight = flight
@@ -293,6 +295,8 @@ class Request:
         """Whether it may be sent once more, over a new connection, if it cannot have been read."""
         self.connection: Connection
         self.unsent: memoryview | None = None
+        self.waits = False
+        """Whether the socket took a part only, and is to tell when it takes more."""
         self.reading: Reading
         self.silent_s = self.end_s = 0.0
         """When it counts as lost: if nothing more comes, and in any case."""
@@ -387,6 +391,7 @@ class Line:
     def _begin(self, request: Request, connection: Connection) -> None:
         now = time.monotonic()
         request.connection = connection
+        request.waits = False
         request.unsent = memoryview(request.text)
         request.reading = Reading()
         request.silent_s = now + self._timeout_s
@@ -396,24 +401,20 @@ class Line:
 
     def _push(self, request: Request) -> None:
         """Send as much as the socket takes."""
-        unsent = request.unsent
-        assert unsent is not None
+        connection, unsent = request.connection, request.unsent
         try:
-            taken = request.connection.send(unsent)
+            while unsent and (taken := connection.send(unsent)):
+                unsent = unsent[taken:]
         except OSError as error:
             # An answer may have come before it: the other side need not read a request to the end to refuse it.
             self._pull(request, error)
             return
-        if taken < len(unsent):
-            if taken:
-                request.silent_s = time.monotonic() + self._timeout_s
-            if len(unsent) == len(request.text):
-                self._selector.modify(request.connection.socket, _BOTH)
-            request.unsent = unsent[taken:]
-        else:
-            if len(unsent) < len(request.text):
-                self._selector.modify(request.connection.socket, _READ)
-            request.unsent = None
+        if unsent or request.waits:
+            request.silent_s = time.monotonic() + self._timeout_s
+        if bool(unsent) != request.waits:
+            request.waits = bool(unsent)
+            self._selector.modify(connection.socket, _BOTH if unsent else _READ)
+        request.unsent = unsent or None
 
     def _go_on(self, request: Request) -> None:
         if not self._pull(request) and request.unsent is not None:
