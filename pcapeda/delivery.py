@@ -8,21 +8,19 @@ sink's last error code). The arithmetic of waiting, of flow and of trust in the 
 
 import heapq
 import random
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from queue import SimpleQueue
 from typing import NamedTuple
 
 from pcapeda.errors import OutputClosed, PcapedaError, SinkDown
 from pcapeda.events import quotas
 from pcapeda.events.batch import Batcher
-from pcapeda.model import Batch, Entry, Failed, Outcome, Report, Sink
+from pcapeda.model import Batch, Carrier, Entry, Failed, Outcome, Report, Sink
 from pcapeda.pace import Backoff, Breaker, Flow, RetryBudget
-from pcapeda.sinks.eventbridge import LOST, MALFORMED, THROTTLED
+from pcapeda.sinks.aws import LOST, MALFORMED, THROTTLED
 from pcapeda.sinks.spool import Kept, Load, Put, Spool
+from pcapeda.sinks.threads import Senders
 
 MILLISECOND_NS = 1_000_000
 SECOND_NS = 1_000_000_000
@@ -35,6 +33,9 @@ PATIENCE_NS = 60 * SECOND_NS
 
 MAX_WAITING = 64
 """Batches that may wait for another try before reading stops: memory stays bounded while a bus throttles."""
+
+MOST_IN_FLIGHT = 8_000_000
+"""Bytes of entries that may be in flight, whatever their number of requests."""
 
 PIECE = 500
 """Entries that are written to the spool at once, at the latest with the next tick: one sync for all of them."""
@@ -112,11 +113,13 @@ class Delivery:
         self._refused = refused
         self._batcher = Batcher(sink.limits)
         # A sink that takes one call at a time is called right here: order is kept and nothing is handed around.
-        self._senders = Senders(sink.send, sink.concurrency) if sink.concurrency > 1 else None
+        self._carrier = _carrier(sink) if sink.concurrency > 1 else None
         self._flow = Flow(sink.concurrency)
         self._breaker = Breaker()
         self._budget = RetryBudget()
-        self._flights: dict[Future[Outcome], Try] = {}
+        self._flights: dict[int, Try] = {}
+        self._in_flight = 0
+        """Bytes of the entries in `_flights`."""
         self._waiting: list[tuple[int, int, Try]] = []  # due, serial: a heap
         self._serial = 0
         self._to_spool: list[Entry] = []
@@ -246,8 +249,8 @@ class Delivery:
             self._step()
         self._ending = True
         self._flush_spool()
-        if self._senders is not None:
-            self._senders.close()
+        if self._carrier is not None:
+            self._carrier.close()
 
     # Sending
 
@@ -265,7 +268,7 @@ class Delivery:
         self.tick()
 
     def _dispatch(self, one: Try) -> None:
-        while len(self._flights) >= self._flow.window:
+        while len(self._flights) >= self._flow.window or (self._flights and self._in_flight > MOST_IN_FLIGHT):
             if self._stopping():
                 self._later(one, self._clock() + SECOND_NS // 20)
                 return
@@ -288,8 +291,9 @@ class Delivery:
             self._send(one)
 
     def _send(self, one: Try) -> None:
-        if self._senders is not None:
-            self._flights[self._senders.submit(one.batch)] = one
+        if self._carrier is not None:
+            self._flights[self._carrier.start(one.batch)] = one
+            self._in_flight += one.batch.size
             return
         try:
             outcome = self.sink.send(one.batch)
@@ -300,13 +304,13 @@ class Delivery:
 
     def _settle_done(self, timeout_s: float) -> None:
         """Judge the answers that are there, or come within the time."""
-        done, _ = wait(self._flights, timeout=timeout_s, return_when=FIRST_COMPLETED)
-        for future in done:
-            one = self._flights.pop(future)
-            try:
-                outcome = future.result()
-            except SinkDown as error:
-                self._give_in(one, error)
+        if self._carrier is None:
+            return
+        for number, outcome in self._carrier.landed(timeout_s):
+            one = self._flights.pop(number)
+            self._in_flight -= one.batch.size
+            if isinstance(outcome, SinkDown):
+                self._give_in(one, outcome)
             else:
                 self._settle(one, outcome)
 
@@ -606,7 +610,7 @@ class Delivery:
                 return
             self._draining += 1
             self._dispatch(one)
-            if self._senders is None:
+            if self._carrier is None:
                 return  # one at a time, so that new traffic has its turn
 
     def _next_of(self, spool: Spool, now: int) -> Try | None:
@@ -638,6 +642,12 @@ def _load(entries: Sequence[Entry]) -> Load:
     return Load.of(entry.stands_for for entry in entries)
 
 
+def _carrier(sink: Sink) -> Carrier:
+    """What carries several batches to the sink at once: its own carrier, or a thread for each."""
+    offered = getattr(sink, "carrier", None)
+    return (offered and offered()) or Senders(sink.send, sink.concurrency)
+
+
 def _within(entries: tuple[Entry, ...], max_bytes: int) -> list[Batch]:
     """The entries as batches of at most so many bytes."""
     batches: list[Batch] = []
@@ -652,38 +662,3 @@ def _within(entries: tuple[Entry, ...], max_bytes: int) -> list[Batch]:
     if piece:
         batches.append(Batch(tuple(piece), size))
     return batches
-
-
-class Senders:
-    """Threads that send batches. They are daemons: a request without an answer does not keep the program from ending.
-
-    (The executors of the standard library are waited for at the interpreter's end, however long that takes.)
-    """
-
-    def __init__(self, send: Callable[[Batch], Outcome], number: int) -> None:
-        self._send = send
-        self._queue: SimpleQueue[tuple[Batch, Future[Outcome]] | None] = SimpleQueue()
-        self._number = number
-        self._started = 0
-
-    def submit(self, batch: Batch) -> Future[Outcome]:
-        """Send the batch in another thread; its outcome, or the `SinkDown` it met, will be in the future."""
-        if self._started < self._number:
-            self._started += 1
-            threading.Thread(target=self._work, name=f"send-{self._started}", daemon=True).start()
-        future: Future[Outcome] = Future()
-        self._queue.put((batch, future))
-        return future
-
-    def _work(self) -> None:
-        while (work := self._queue.get()) is not None:
-            batch, future = work
-            try:
-                future.set_result(self._send(batch))
-            except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
-                future.set_exception(error)
-
-    def close(self) -> None:
-        """Let every thread end once it has nothing under way."""
-        for _ in range(self._started):
-            self._queue.put(None)

@@ -7,6 +7,7 @@ from pcapeda.events import quotas
 from pcapeda.events.flows import MAX_FLOWS
 from pcapeda.events.shape import Shape
 from pcapeda.limits import Bounds
+from pcapeda.sinks.aws import Transport
 from pcapeda.sinks.spool import WhenFull
 
 SECOND_NS = 1_000_000_000
@@ -33,6 +34,8 @@ class Bus:
     profile: str | None = None
     endpoint_url: str | None = None
     max_request_bytes: int = quotas.REQUEST_BYTES
+    transport: Transport = field(default="fast", compare=False, repr=False)
+    """Who makes the requests; the bus is the same one."""
 
     def words(self) -> str:
         """Which bus this is, as far as it says."""

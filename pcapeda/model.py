@@ -15,7 +15,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
 
-from pcapeda.errors import ExitStatus, PcapedaError
+from pcapeda.errors import ExitStatus, PcapedaError, SinkDown
 
 LAST_TIME_NS = 253_402_300_799_999_999_999
 """The last nanosecond of the year 9999, up to which ISO 8601 text has four digits for the year."""
@@ -312,6 +312,23 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Flush and release what is held."""
+
+
+class Carrier(Protocol):
+    """Several batches on their way to a sink at once, from one thread that need not wait for each.
+
+    A sink may offer one by `carrier()`; its promise is that of `Sink.send`, with the `SinkDown` as a value. One who
+    calls `landed` often enough gets an answer for each batch.
+    """
+
+    def start(self, batch: Batch) -> int:
+        """Send off a batch and return at once, with the number by which `landed` tells of it."""
+
+    def landed(self, timeout_s: float) -> list[tuple[int, Outcome | SinkDown]]:
+        """What became of which since the last call. Waits up to so many seconds until there is something to tell."""
+
+    def close(self) -> None:
+        """Release what is held; what is still under way is given up."""
 
 
 @dataclass

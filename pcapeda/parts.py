@@ -40,6 +40,7 @@ def event_bus(bus: Bus) -> EventBridgeSink:
         profile=bus.profile,
         endpoint_url=bus.endpoint_url,
         max_request_bytes=bus.max_request_bytes,
+        transport=bus.transport,
     )
 
 

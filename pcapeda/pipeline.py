@@ -25,7 +25,7 @@ from pcapeda.net.pcap import Span
 from pcapeda.pace import Pace
 from pcapeda.parts import MIB, event_bus, load_rules, make_extractor, make_limits, names_in_dns, open_spool, tell_of
 from pcapeda.selection import selected, with_ports
-from pcapeda.sinks.eventbridge import UNREACHABLE
+from pcapeda.sinks.aws import UNREACHABLE
 from pcapeda.sinks.spool import Spool
 from pcapeda.summaries import Reporter
 

@@ -39,7 +39,8 @@ FAULTS = (
     "final",
     "everything",
 )
-CAPACITY, OUTAGE_S = 1500, 3.0
+CAPACITY, OUTAGE_S, OUTAGE_AFTER = 1500, 3.0, 40
+"""Events a second; how long an outage takes, and after how many requests it begins."""
 SIGNATURE = (
     r"AWS4-HMAC-SHA256 Credential=\w+/\d{8}/[\w-]+/events/aws4_request, "
     r"SignedHeaders=[a-z0-9;-]*host[a-z0-9;-]*, Signature=[0-9a-f]{64}"
@@ -79,7 +80,7 @@ class Server(ThreadingHTTPServer):
         self.requests = 0
         self.violations: list[str] = []
         self.under_way: set[str] = set()
-        self.first = 0.0
+        self.broke_down = 0.0
         self.tokens, self.filled = float(CAPACITY) / 10, time.monotonic()
         super().__init__(("127.0.0.1", 0), Handler)
 
@@ -114,7 +115,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path.startswith("/fault/"):
             with self.server.lock:
-                self.server.fault, self.server.first = self.path.removeprefix("/fault/"), 0.0
+                self.server.fault = self.path.removeprefix("/fault/")
         with self.server.lock:
             body = json.dumps(self.server.told()).encode()
         self.answer(200, body)
@@ -147,7 +148,8 @@ class Handler(BaseHTTPRequestHandler):
         """The rules that a request breaks (service model `events` 2015-10-07; User Guide, entry size)."""
         server, entries = self.server, request.get("Entries", [])
         server.requests += 1
-        server.first = server.first or time.monotonic()
+        if server.requests == OUTAGE_AFTER:
+            server.broke_down = time.monotonic()
         broken = []
         signature = self.headers.get("Authorization", "")
         if not re.fullmatch(SIGNATURE, signature) or not re.fullmatch(
@@ -177,7 +179,7 @@ class Handler(BaseHTTPRequestHandler):
         chance, fault = server.random.random(), server.fault
         if fault == "everything":
             fault = server.random.choice(FAULTS[1:-1])
-        if fault == "dead" or (fault == "outage" and 0.3 < time.monotonic() - server.first < 0.3 + OUTAGE_S):
+        if fault == "dead" or (fault == "outage" and time.monotonic() - server.broke_down < OUTAGE_S):
             return None
         if fault == "throttling" and not server.has_tokens(len(events)):
             return 400, b'{"__type": "ThrottlingException", "message": "Rate exceeded"}'

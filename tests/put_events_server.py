@@ -1,10 +1,12 @@
 """A small server that speaks enough of EventBridge's protocol to misbehave as asked: real HTTP on a loopback port."""
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 Request = dict[str, Any]
@@ -49,8 +51,8 @@ class PutEventsServer:
 
 
 @contextmanager
-def put_events_server() -> Iterator[PutEventsServer]:
-    """A server that does all right until told otherwise."""
+def put_events_server(certificate: Path | None = None) -> Iterator[PutEventsServer]:
+    """A server that does all right until told otherwise; with a certificate and its key in a file, over TLS."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -85,6 +87,11 @@ def put_events_server() -> Iterator[PutEventsServer]:
 
     server = Server(("127.0.0.1", 0), Handler)
     told = PutEventsServer(f"http://127.0.0.1:{server.server_address[1]}")
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        told.url = f"https://localhost:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

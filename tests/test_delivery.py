@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcapeda.delivery import MAX_WAITING, PIECE, RETRIES, Delivery
+from pcapeda.delivery import MAX_WAITING, MOST_IN_FLIGHT, PIECE, RETRIES, Delivery
 from pcapeda.errors import SinkDown
 from pcapeda.model import Batch, BatchLimits, Entry, Failed, Outcome, Report
-from pcapeda.sinks.eventbridge import LOST
+from pcapeda.sinks.aws import LOST
 from pcapeda.sinks.spool import Spool, WhenFull
 from tests.clock import FakeClock
 
@@ -52,6 +52,46 @@ class Scripted:
             else:
                 failed.append(Failed(one, code, code.startswith("again"), f"words of {code}"))
         return Outcome(len(batch.entries) - len(failed), tuple(failed))
+
+
+class Carried(Scripted):
+    """The same with a carrier of its own: answers come one by one, the last request's first."""
+
+    def __init__(self, answer: Callable[[Entry, int], str | None], *, concurrency: int = 4) -> None:
+        super().__init__(answer, concurrency=concurrency)
+        self.under_way: list[tuple[int, Batch]] = []
+        self.most_under_way = 0
+        self.started = 0
+        self.closed = False
+
+    def carrier(self) -> "Carried":
+        return self
+
+    def close(self) -> None:
+        self.closed = True
+
+    def start(self, batch: Batch) -> int:
+        self.started += 1
+        self.under_way.append((self.started, batch))
+        self.most_under_way = max(self.most_under_way, len(self.under_way))
+        return self.started
+
+    def landed(self, timeout_s: float) -> list[tuple[int, Outcome | SinkDown]]:
+        if not self.under_way or (timeout_s == 0 and self.started % 2):
+            return []
+        number, batch = self.under_way.pop()
+        try:
+            return [(number, self.send(batch))]
+        except SinkDown as error:
+            return [(number, error)]
+
+
+SINKS: dict[str, Callable[[Callable[[Entry, int], str | None]], Scripted]] = {
+    "in order": Scripted,
+    "threads": lambda answer: Scripted(answer, concurrency=4),
+    "carrier": Carried,
+}
+"""A sink that is called in place, one that is called from threads, one with a carrier of its own."""
 
 
 def deliver(sink: Scripted, number: int, *, clock: FakeClock | None = None, size: int = 100) -> tuple[Report, Delivery]:
@@ -165,9 +205,9 @@ def test_giving_up_counts_what_waits() -> None:
     assert report.adds_up()
 
 
-@pytest.mark.parametrize("concurrency", [1, 4])
+@pytest.mark.parametrize("kind", SINKS)
 @given(st.lists(st.sampled_from(["ok", "final", "again", "always", "down"]), max_size=80))
-def test_every_entry_is_accounted_for(concurrency: int, fates: list[str]) -> None:
+def test_every_entry_is_accounted_for(kind: str, fates: list[str]) -> None:
     """Sent plus refused is what went in, nothing is sent twice unless it was said to have failed, for any script."""
 
     def answer(entry: Entry, tries: int) -> str | None:
@@ -176,7 +216,7 @@ def test_every_entry_is_accounted_for(concurrency: int, fates: list[str]) -> Non
             return "again" if tries == 0 else None
         return {"ok": None, "final": "final", "always": "again-always", "down": "down"}[fate]
 
-    sink = Scripted(answer, concurrency=concurrency)
+    sink = SINKS[kind](answer)
     clock = FakeClock()
     report = Report(frames=len(fates), datagrams=len(fates))
     delivery = Delivery(sink, report, clock=clock, sleep=clock.sleep, jitter=lambda: 0.01)
@@ -188,6 +228,18 @@ def test_every_entry_is_accounted_for(concurrency: int, fates: list[str]) -> Non
     if "down" not in fates:
         assert report.sent == sum(fate in ("ok", "again") for fate in fates)
         assert len(sink.taken) == report.sent
+
+
+def test_a_carrier_has_so_much_under_way_and_is_closed() -> None:
+    """As many requests at once as the sink allows, fewer where they are large, and none left at the end."""
+    sink = Carried(lambda entry, tries: None)
+    deliver(sink, 200)
+    assert (sink.most_under_way, sink.closed, sorted(map(int, sink.taken))) == (4, True, list(range(200)))
+    large = Carried(lambda entry, tries: None)
+    large.limits = BatchLimits(max_entries=10, max_bytes=10**7, max_age_ns=10**9)
+    report, _ = deliver(large, 40, size=MOST_IN_FLIGHT // 25)
+    assert large.most_under_way == 3
+    assert report.sent == 40
 
 
 @pytest.mark.parametrize(
@@ -218,14 +270,14 @@ class Rig:
         folder: Path,
         answer: Callable[[Entry, int], str | None],
         *,
-        concurrency: int = 1,
+        kind: str = "in order",
         live: bool = False,
         max_bytes: int = 1 << 20,
         when_full: WhenFull = "block",
         weight: Callable[[int], int] = lambda number: 1,
     ) -> None:
         self.weight = weight
-        self.clock, self.sink, self.report = FakeClock(), Scripted(answer, concurrency=concurrency), Report()
+        self.clock, self.sink, self.report = FakeClock(), SINKS[kind](answer), Report()
         self.spool = Spool(folder, max_bytes=max_bytes, when_full=when_full)
         self.notes: list[str] = []
         self.settled: list[str] = []
@@ -279,20 +331,20 @@ def rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
         one.close()
 
 
-@pytest.mark.parametrize("concurrency", [1, 4])
-def test_a_dead_endpoint_fills_the_spool_and_is_hardly_asked(rig: Callable[..., Rig], concurrency: int) -> None:
+@pytest.mark.parametrize("kind", SINKS)
+def test_a_dead_endpoint_fills_the_spool_and_is_hardly_asked(rig: Callable[..., Rig], kind: str) -> None:
     """During an outage everything is kept, in few requests, and reading does not stop; a later run delivers it all."""
-    one = rig(lambda entry, tries: "again-unreachable", concurrency=concurrency)
+    one = rig(lambda entry, tries: "again-unreachable", kind=kind)
     one.add(range(3000))
     report = one.finish()
     assert (report.sent, report.spooled, report.refused) == (0, 3000, {})
     assert report.requests < 40
     assert sorted(map(int, one.kept())) == list(range(3000))
-    later = rig(lambda entry, tries: None, concurrency=concurrency)
+    later = rig(lambda entry, tries: None, kind=kind)
     report = later.finish()
     assert (report.inherited, report.sent, report.spooled) == (3000, 3000, 0)
     assert sorted(map(int, later.sink.taken)) == list(range(3000))
-    if concurrency == 1:
+    if kind == "in order":
         assert later.sink.taken == sorted(later.sink.taken, key=int), "oldest first"
 
 
@@ -442,7 +494,7 @@ def test_the_end_of_grace_spools_what_is_under_way(rig: Callable[..., Rig]) -> N
         stuck.wait(30)
         return None
 
-    one = rig(answer, concurrency=4)
+    one = rig(answer, kind="threads")
     one.add(range(25))
     one.stopped = True
     report = one.finish(give_up=lambda: True)
@@ -462,8 +514,8 @@ def test_an_interrupt_leaves_the_spool_as_it_was(rig: Callable[..., Rig]) -> Non
     assert (report.sent, report.spooled, report.inherited) == (10, 490, 500)
 
 
-@pytest.mark.parametrize("concurrency", [1, 4])
-@settings(max_examples=40, deadline=None)
+@pytest.mark.parametrize("kind", SINKS)
+@settings(max_examples=25, deadline=None)
 @given(
     fates=st.lists(st.sampled_from(["ok", "final", "again", "always", "down"]), max_size=80),
     when_full=st.sampled_from(["block", "drop-oldest", "drop-newest"]),
@@ -474,7 +526,7 @@ def test_an_interrupt_leaves_the_spool_as_it_was(rig: Callable[..., Rig]) -> Non
 )
 def test_every_entry_is_accounted_for_with_a_spool(
     tmp_path_factory: pytest.TempPathFactory,
-    concurrency: int,
+    kind: str,
     fates: list[str],
     when_full: WhenFull,
     small: bool,
@@ -499,7 +551,7 @@ def test_every_entry_is_accounted_for_with_a_spool(
     folder = tmp_path_factory.mktemp("spool")
     with Spool(folder) as spool:
         spool.put([entry(number)._replace(stands_for=weight(number)) for number in range(1000, 1000 + older)])
-    one = Rig(folder, answer, concurrency=concurrency, live=live, max_bytes=3000 if small else 1 << 20, weight=weight)
+    one = Rig(folder, answer, kind=kind, live=live, max_bytes=3000 if small else 1 << 20, weight=weight)
     one.spool.when_full = when_full
     one.add(range(len(fates)))
     # A spool that blocks while the sink takes nothing waits until it is told to stop.

@@ -3,10 +3,11 @@
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
@@ -15,12 +16,14 @@ from hypothesis import strategies as st
 from pcapeda.errors import BadConfig, ExitStatus, SinkDown
 from pcapeda.events.shape import Shape
 from pcapeda.model import Batch, Entry, Failed, Outcome
-from pcapeda.sinks.eventbridge import MALFORMED, REFUSED, WORTH_ANOTHER_TRY, EventBridgeSink, judge
+from pcapeda.sinks.aws import MALFORMED, REFUSED, WORTH_ANOTHER_TRY, judge
+from pcapeda.sinks.eventbridge import EventBridgeSink
 from tests.command import CLEAN, FAKE_AWS
 from tests.datagrams import EXAMPLE
 from tests.moto_server import client, logged, moto_server, rule_into_log_group
 from tests.put_events_server import PutEventsServer, Reply, accepted, error, found, put_events_server
 
+Make = Callable[..., EventBridgeSink]
 ARTICLE_RULE = json.dumps({"source": ["udp.raw"], "detail": {"Destination": {"Port": [514]}}})
 ARN = "arn:aws:events:us-east-1:123456789012:event-bus/edge"
 
@@ -32,6 +35,20 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     for name, value in (CLEAN | FAKE_AWS).items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(params=["fast", "boto3"])
+def make(request: pytest.FixtureRequest) -> Iterator[Make]:
+    """Makes sinks: what holds for one transport holds for the other."""
+    made = []
+
+    def make(**options: Any) -> EventBridgeSink:
+        made.append(EventBridgeSink(**{"transport": request.param} | options))
+        return made[-1]
+
+    yield make
+    for sink in made:
+        sink.close()
 
 
 @pytest.fixture
@@ -62,9 +79,9 @@ def codes(outcome: Outcome) -> list[tuple[str, bool]]:
 # What goes over the wire
 
 
-def test_a_request_is_what_the_service_asks_for(server: PutEventsServer) -> None:
+def test_a_request_is_what_the_service_asks_for(make: Make, server: PutEventsServer) -> None:
     """Ten entries in order, members by their names, time in whole seconds, signed, and said to come from pcapeda."""
-    sink = EventBridgeSink(bus="edge", endpoint_url=server.url)
+    sink = make(bus="edge", endpoint_url=server.url)
     sent = batch(10)
     assert sink.send(sent) == Outcome(10)
     (request,) = server.requests
@@ -85,9 +102,9 @@ def test_a_request_is_what_the_service_asks_for(server: PutEventsServer) -> None
     assert "pcapeda/" in headers["User-Agent"]
 
 
-def test_members_that_are_not_there_are_not_sent(server: PutEventsServer) -> None:
+def test_members_that_are_not_there_are_not_sent(make: Make, server: PutEventsServer) -> None:
     """No time means the time of sending, no bus means the default one; resources come when there are some."""
-    sink = EventBridgeSink(endpoint_url=server.url)
+    sink = make(endpoint_url=server.url)
     plain = Shape(time="now").entry(EXAMPLE)
     owned = Shape(resources=("arn:one", "arn:two")).entry(EXAMPLE)
     sink.send(Batch((plain, owned), plain.size + owned.size))
@@ -97,9 +114,9 @@ def test_members_that_are_not_there_are_not_sent(server: PutEventsServer) -> Non
     assert second["Resources"] == ["arn:one", "arn:two"]
 
 
-def test_many_threads_share_one_sink(server: PutEventsServer) -> None:
+def test_many_threads_share_one_sink(make: Make, server: PutEventsServer) -> None:
     """As many calls at once as `concurrency` promises, each with its own answer."""
-    sink = EventBridgeSink(endpoint_url=server.url, concurrency=8)
+    sink = make(endpoint_url=server.url, concurrency=8)
     batches = [batch(size % 10 + 1) for size in range(40)]
     with ThreadPoolExecutor(8) as pool:
         outcomes = list(pool.map(sink.send, batches))
@@ -111,7 +128,7 @@ def test_many_threads_share_one_sink(server: PutEventsServer) -> None:
 # How results are judged
 
 
-def test_each_entry_has_its_own_result(server: PutEventsServer) -> None:
+def test_each_entry_has_its_own_result(make: Make, server: PutEventsServer) -> None:
     """HTTP 200 with failures inside: codes of the service are told apart by whether another try makes sense."""
     results: list[Any] = [
         {"EventId": "1"},
@@ -127,7 +144,7 @@ def test_each_entry_has_its_own_result(server: PutEventsServer) -> None:
     ]
     server.put_events = lambda _: Reply(200, {"FailedEntryCount": 8, "Entries": results})
     sent = batch(10)
-    outcome = EventBridgeSink(endpoint_url=server.url).send(sent)
+    outcome = make(endpoint_url=server.url).send(sent)
     assert outcome.sent == 2
     assert [failed.entry for failed in outcome.failed] == [sent.entries[n] for n in (1, 2, 3, 4, 5, 6, 8, 9)]
     assert codes(outcome) == [
@@ -143,10 +160,10 @@ def test_each_entry_has_its_own_result(server: PutEventsServer) -> None:
     assert outcome.failed[0].message == "Rate exceeded"
 
 
-def test_the_count_of_failures_proves_nothing(server: PutEventsServer) -> None:
+def test_the_count_of_failures_proves_nothing(make: Make, server: PutEventsServer) -> None:
     """FailedEntryCount 0 beside a result without EventId does not make it sent."""
     server.put_events = lambda _: Reply(200, {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}, {}]})
-    assert codes(EventBridgeSink(endpoint_url=server.url).send(batch(2))) == [(MALFORMED, True)]
+    assert codes(make(endpoint_url=server.url).send(batch(2))) == [(MALFORMED, True)]
 
 
 @pytest.mark.parametrize(
@@ -170,20 +187,23 @@ def test_the_count_of_failures_proves_nothing(server: PutEventsServer) -> None:
         Reply(200, b'{"Entries": ' + b"[" * 100_000),
         Reply(200, b"{}", headers={"Content-Length": "1000"}),
         Reply(204, b""),
+        Reply(101, b""),
         None,
     ],
     ids=lambda reply: "dropped" if reply is None else f"{reply.status}-{reply.body[:24]!r}",
 )
-def test_an_answer_that_proves_nothing_counts_nothing_as_sent(server: PutEventsServer, reply: Reply | None) -> None:
+def test_an_answer_that_proves_nothing_counts_nothing_as_sent(
+    make: Make, server: PutEventsServer, reply: Reply | None
+) -> None:
     """Empty, cut, foreign, hostile answers and dropped connections: both entries failed and may be tried again."""
     server.put_events = lambda _: reply
-    outcome = EventBridgeSink(endpoint_url=server.url).send(batch(2))
+    outcome = make(endpoint_url=server.url).send(batch(2))
     assert outcome.sent == 0
     assert [failed.again for failed in outcome.failed] == [True, True]
     assert len(server.requests) == 1  # the SDK's own attempts are off
 
 
-def test_codes_are_words_of_bounded_number_and_messages_one_printable_line(server: PutEventsServer) -> None:
+def test_codes_are_words_of_bounded_number_and_messages_one_printable_line(make: Make, server: PutEventsServer) -> None:
     """What an endpoint says never speaks to the terminal and never grows the report without bound."""
     results: list[Any] = [
         {"ErrorCode": {"a": 1}, "ErrorMessage": ["x"]},
@@ -192,7 +212,7 @@ def test_codes_are_words_of_bounded_number_and_messages_one_printable_line(serve
         {"ErrorCode": "Fine", "ErrorMessage": "a\nb\x1b[2J" + "x" * 5000},
     ]
     server.put_events = lambda _: Reply(200, {"Entries": results})
-    outcome = EventBridgeSink(endpoint_url=server.url).send(batch(4))
+    outcome = make(endpoint_url=server.url).send(batch(4))
     assert [failed.code for failed in outcome.failed] == ["UnknownError"] * 3 + ["Fine"]
     message = outcome.failed[3].message
     assert message.isprintable()
@@ -245,10 +265,10 @@ def test_judging_never_fails_and_answers_for_each_entry(results: object) -> None
     ],
     ids=lambda value: value if isinstance(value, str) else f"{value.status}",
 )
-def test_what_passes_by_itself_may_be_tried_again(server: PutEventsServer, reply: Reply, code: str) -> None:
+def test_what_passes_by_itself_may_be_tried_again(make: Make, server: PutEventsServer, reply: Reply, code: str) -> None:
     """Throttling and the service's own trouble: all entries failed, worth another try, under the service's code."""
     server.put_events = lambda _: reply
-    assert codes(EventBridgeSink(endpoint_url=server.url).send(batch(2))) == [(code, True)] * 2
+    assert codes(make(endpoint_url=server.url).send(batch(2))) == [(code, True)] * 2
     assert len(server.requests) == 1
 
 
@@ -262,10 +282,10 @@ def test_what_passes_by_itself_may_be_tried_again(server: PutEventsServer, reply
     ],
     ids=lambda value: value if isinstance(value, str) else f"{value.status}",
 )
-def test_what_is_wrong_with_a_request_stays_wrong(server: PutEventsServer, reply: Reply, code: str) -> None:
+def test_what_is_wrong_with_a_request_stays_wrong(make: Make, server: PutEventsServer, reply: Reply, code: str) -> None:
     """Other answers of the kind 'your fault' are final for these entries and say nothing of the next ones."""
     server.put_events = lambda _: reply
-    assert codes(EventBridgeSink(endpoint_url=server.url).send(batch(2))) == [(code, False)] * 2
+    assert codes(make(endpoint_url=server.url).send(batch(2))) == [(code, False)] * 2
 
 
 @pytest.mark.parametrize(
@@ -280,11 +300,11 @@ def test_what_is_wrong_with_a_request_stays_wrong(server: PutEventsServer, reply
     ],
     ids=lambda reply: f"{reply.status}-{reply.body[:40]!r}",
 )
-def test_what_every_request_would_meet_ends_the_sending(server: PutEventsServer, reply: Reply) -> None:
+def test_what_every_request_would_meet_ends_the_sending(make: Make, server: PutEventsServer, reply: Reply) -> None:
     """Denied, expired, unknown: SinkDown with the service's own words in one line, exit code 3."""
     server.put_events = lambda _: reply
     with pytest.raises(SinkDown) as caught:
-        EventBridgeSink(endpoint_url=server.url).send(batch(2))
+        make(endpoint_url=server.url).send(batch(2))
     assert caught.value.status is ExitStatus.UNAVAILABLE
     assert str(caught.value).isprintable()
     words = json.loads(reply.body)["message"] if reply.body.startswith(b"{") else "Forbidden by the proxy"
@@ -296,25 +316,25 @@ def test_no_code_is_both_passing_and_refused() -> None:
     assert not WORTH_ANOTHER_TRY & REFUSED
 
 
-def test_nobody_at_the_endpoint_may_be_back_later() -> None:
+def test_nobody_at_the_endpoint_may_be_back_later(make: Make) -> None:
     """While sending, a refused connection fails the entries, worth another try; the check before it raises."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused and nobody else gets the port
-        sink = EventBridgeSink(endpoint_url=f"http://127.0.0.1:{held.getsockname()[1]}")
+        sink = make(endpoint_url=f"http://127.0.0.1:{held.getsockname()[1]}")
         assert codes(sink.send(batch(2))) == [("unreachable", True)] * 2
         with pytest.raises(SinkDown, match="cannot reach http://127") as caught:
             sink.check()
     assert caught.value.hint is not None
 
 
-def test_a_server_that_speaks_no_tls_is_not_reached(server: PutEventsServer) -> None:
+def test_a_server_that_speaks_no_tls_is_not_reached(make: Make, server: PutEventsServer) -> None:
     """https:// to a plain port: one line, no traceback."""
-    sink = EventBridgeSink(endpoint_url=server.url.replace("http:", "https:"))
+    sink = make(endpoint_url=server.url.replace("http:", "https:"))
     with pytest.raises(SinkDown, match="cannot reach"):
         sink.check()
 
 
-def test_a_slow_answer_is_no_proof(server: PutEventsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_answer_is_no_proof(make: Make, server: PutEventsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Past the read timeout the entries are unproven: failed, worth another try."""
     import threading
 
@@ -325,8 +345,8 @@ def test_a_slow_answer_is_no_proof(server: PutEventsServer, monkeypatch: pytest.
         return accepted(request)
 
     server.put_events = slow
-    monkeypatch.setattr("pcapeda.sinks.eventbridge.READ_TIMEOUT_S", 0.2)
-    outcome = EventBridgeSink(endpoint_url=server.url).send(batch(1))
+    monkeypatch.setattr("pcapeda.sinks.aws.READ_TIMEOUT_S", 0.2)
+    outcome = make(endpoint_url=server.url).send(batch(1))
     release.set()
     assert codes(outcome) == [("connection lost", True)]
 
@@ -462,10 +482,12 @@ def test_a_region_that_is_none_is_one_line() -> None:
         EventBridgeSink(region="no region!")
 
 
-def test_the_sdk_s_own_endpoint_variable_is_honoured(server: PutEventsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sdk_s_own_endpoint_variable_is_honoured(
+    make: Make, server: PutEventsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """AWS_ENDPOINT_URL_EVENTBRIDGE works without any option."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", server.url)
-    assert EventBridgeSink().send(batch(1)) == Outcome(1)
+    assert make().send(batch(1)) == Outcome(1)
 
 
 def test_an_arn_brings_its_region_and_contradictions_are_refused() -> None:
@@ -488,26 +510,26 @@ def test_a_smaller_limit_for_an_emulator() -> None:
 
 
 @pytest.mark.parametrize("shape", ["full", "minimal", "proxylity"])
-def test_a_rule_for_port_514_selects_syslog_from_every_shape_but_proxylity(moto: str, shape: Any) -> None:
+def test_a_rule_for_port_514_selects_syslog_from_every_shape_but_proxylity(make: Make, moto: str, shape: Any) -> None:
     """A real rule engine delivers exactly the event for port 514, member by member."""
-    bus = f"bus-{shape}"
+    bus = f"bus-{uuid4().hex}"
     client("events", moto).create_event_bus(Name=bus)
-    rule_into_log_group(moto, name=f"rule-{shape}", pattern=ARTICLE_RULE, bus=bus)
+    rule_into_log_group(moto, name=bus, pattern=ARTICLE_RULE, bus=bus)
     entries = tuple(Shape(shape).entry(EXAMPLE._replace(destination_port=port)) for port in (53, 514, 5140))
-    sink = EventBridgeSink(bus=bus, endpoint_url=moto)
+    sink = make(bus=bus, endpoint_url=moto)
     sink.check()
     assert sink.send(Batch(entries, sum(one.size for one in entries))) == Outcome(3)
-    messages = [json.loads(message) for message in logged(moto, f"rule-{shape}")]
+    messages = [json.loads(message) for message in logged(moto, bus)]
     told = ("source", "detail-type", "time", "region", "resources", "detail")  # moto leaves the account out
     event = entries[1].envelope()
     wanted = [] if shape == "proxylity" else [{member: event[member] for member in told}]
     assert [{member: message[member] for member in told} for message in messages] == wanted
 
 
-def test_a_refusal_of_moto_is_a_final_failure(moto: str) -> None:
+def test_a_refusal_of_moto_is_a_final_failure(make: Make, moto: str) -> None:
     """An entry without a source is refused by name; its neighbour is sent."""
     good, bad = entry(), entry(1)._replace(source="")
-    outcome = EventBridgeSink(endpoint_url=moto).send(Batch((good, bad), good.size + bad.size))
+    outcome = make(endpoint_url=moto).send(Batch((good, bad), good.size + bad.size))
     assert outcome == Outcome(
         1,
         (
@@ -532,7 +554,7 @@ def test_found_is_what_the_service_says() -> None:
     assert json.loads(found({"Name": ARN}).body) == {"Name": "edge", "Arn": ARN}
 
 
-def test_credentials_that_were_replaced_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credentials_that_were_replaced_are_found(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After `renew` the credentials file's new keys sign; a file that is gone changes nothing."""
     file = tmp_path / "credentials"
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -541,7 +563,7 @@ def test_credentials_that_were_replaced_are_found(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with put_events_server() as server:
         file.write_text("[default]\naws_access_key_id = OLDKEY\naws_secret_access_key = x\n")
-        sink = EventBridgeSink(region="us-east-1", endpoint_url=server.url)
+        sink = make(region="us-east-1", endpoint_url=server.url)
         assert sink.send(batch(1)).sent == 1
         file.write_text("[default]\naws_access_key_id = NEWKEY\naws_secret_access_key = y\n")
         sink.renew()

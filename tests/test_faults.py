@@ -20,6 +20,8 @@ from pcapeda.errors import ExitStatus
 from pcapeda.job import Bus, Job
 from pcapeda.model import Report
 from pcapeda.pipeline import execute, resend
+from pcapeda.sinks.aws import Transport
+from pcapeda.sinks.eventbridge import CONCURRENCY
 from pcapeda.sinks.memory import MemorySink
 from pcapeda.sinks.spool import MARK, Spool
 from tests.command import FAKE_AWS, pcapeda, start
@@ -30,7 +32,7 @@ from tests.put_events_server import put_events_server
 from tests.test_cli import read_until
 
 DATAGRAMS, SOURCES = 2000, 7
-IN_FLIGHT = 8 * 10
+IN_FLIGHT = CONCURRENCY["fast"] * 10
 """Entries in the requests that one process has under way at most."""
 
 
@@ -108,12 +110,17 @@ def check(server: Misbehaving, report: Report, spool: Path, everything: set[str]
     return {"accepted": len(accepted), "twice": twice, "spooled": len(waiting), "requests": told["requests"]}
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_every_datagram_is_accounted_for(fault: str, capture: Path, everything: set[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("fault", "transport"),
+    [*((fault, "fast") for fault in FAULTS), *((fault, "boto3") for fault in ("partial", "reset-after", "everything"))],
+)
+def test_every_datagram_is_accounted_for(
+    fault: str, transport: Transport, capture: Path, everything: set[str], tmp_path: Path
+) -> None:
     """Accepted at least once, in the spool, or a dead letter; in a bounded number of requests; resend does the rest."""
     spool = tmp_path / "spool"
     with misbehaving(fault) as server:
-        bus = Bus(endpoint_url=server.url)
+        bus = Bus(endpoint_url=server.url, transport=transport)
         report = execute(Job(captures=(str(capture),), bus=bus, spool=str(spool)))
         figures = check(server, report, spool, everything)
         needed = DATAGRAMS // 10

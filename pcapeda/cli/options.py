@@ -31,6 +31,13 @@ class WhenFull(StrEnum):
     DROP_NEWEST = "drop-newest"
 
 
+class Transport(StrEnum):
+    """Who makes the requests to the bus."""
+
+    FAST = "fast"
+    BOTO3 = "boto3"
+
+
 class ShapeName(StrEnum):
     """What an event's detail looks like."""
 
@@ -193,6 +200,14 @@ MaxRequestBytesOption = Annotated[
         min=1000,
         max=1_000_000,
         help="Most bytes of entries in one request; emulators may take only 262144.",
+        rich_help_panel=AWS,
+    ),
+]
+TransportOption = Annotated[
+    Transport,
+    typer.Option(
+        "--transport",
+        help="Who makes the requests: pcapeda itself, or boto3 (plainer, slower).",
         rich_help_panel=AWS,
     ),
 ]
@@ -378,6 +393,7 @@ class Shared:
     profile: ProfileOption = None
     endpoint_url: EndpointUrlOption = None
     max_request_bytes: MaxRequestBytesOption = 1_000_000
+    transport: TransportOption = Transport.FAST
     max_rate: MaxRateOption = None
     burst: BurstOption = None
     max_rate_per_source: MaxRatePerSourceOption = None

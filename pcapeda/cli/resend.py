@@ -22,6 +22,7 @@ def resend(
     profile: options.ProfileOption = None,
     endpoint_url: options.EndpointUrlOption = None,
     max_request_bytes: options.MaxRequestBytesOption = 1_000_000,
+    transport: options.TransportOption = options.Transport.FAST,
     grace: options.GraceOption = 10.0,
     quiet: options.QuietOption = False,
 ) -> None:
@@ -45,6 +46,7 @@ def resend(
         profile if profile is not None else meant.profile,
         endpoint_url if endpoint_url is not None else meant.endpoint_url,
         max_request_bytes,
+        transport.value,
     )
     stderr = open_console(sys.stderr)
     talk = Talk(stderr, quiet=quiet, progress=True, costs_money=True)

@@ -2,18 +2,41 @@
 
 An entry counts as sent only when its own result carries an EventId: the service answers HTTP 200 to a request of
 which some entries failed. Which codes are worth another try follows the service model `events` 2015-10-07 and the
-EventBridge User Guide; retrying itself is the caller's, so the SDK's own attempts are switched off.
+EventBridge User Guide.
 """
 
+import json
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from pcapeda import __version__
+import orjson
+
 from pcapeda.errors import BadConfig, PcapedaError, SinkDown
-from pcapeda.model import Batch, BatchLimits, Entry, Failed, Outcome
+from pcapeda.model import Batch, BatchLimits, Carrier, Outcome
+from pcapeda.sinks.aws import (
+    LOST,
+    MALFORMED,
+    UNREACHABLE,
+    Account,
+    Transport,
+    judge,
+    none_of,
+    open_account,
+    passes,
+    refusal,
+    refused_for_good,
+    translated,
+    what_it_said,
+)
+from pcapeda.sinks.fast import Fast, Unusual
+from pcapeda.sinks.http import Answer, Line
+
+CONCURRENCY: dict[Transport, int] = {"fast": 32, "boto3": 8}
+"""Requests that may be under way at once. The SDK takes a thread for each."""
+
+PASSING = (UNREACHABLE, LOST, MALFORMED)
 
 ENTRIES_PER_REQUEST = 10
 REQUEST_BYTES = 1_000_000
@@ -22,64 +45,7 @@ LINGER_NS = 1_000_000_000
 
 LIMITS = BatchLimits(ENTRIES_PER_REQUEST, REQUEST_BYTES, LINGER_NS)
 
-CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 5, 15
-
-THROTTLED = frozenset(
-    {
-        "RequestLimitExceeded",
-        "SlowDown",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-    }
-)
-"""Codes that mean 'later'."""
-
-WORTH_ANOTHER_TRY = THROTTLED | {
-    "InternalError",
-    "InternalException",
-    "InternalFailure",
-    "InternalServerError",
-    "RequestTimeout",
-    "RequestTimeoutException",
-    "ServiceUnavailable",
-    "ServiceUnavailableException",
-}
-"""Codes that pass by themselves. Every other code of an entry is final, those that nobody knows among them: another
-try of what the service has judged would only multiply requests."""
-
-REFUSED = frozenset(
-    {
-        "AccessDenied",
-        "AccessDeniedException",
-        "AuthFailure",
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "IncompleteSignature",
-        "IncompleteSignatureException",
-        "InvalidAccessKeyId",
-        "InvalidClientTokenId",
-        "InvalidSignatureException",
-        "MissingAuthenticationToken",
-        "MissingAuthenticationTokenException",
-        "NotAuthorized",
-        "OptInRequired",
-        "RequestExpired",
-        "RequestTimeTooSkewed",
-        "ResourceNotFoundException",
-        "SignatureDoesNotMatch",
-        "SubscriptionRequiredException",
-        "UnauthorizedOperation",
-        "UnrecognizedClientException",
-    }
-)
-"""Codes of whole requests that the next request would meet too."""
-
-UNREACHABLE, LOST, MALFORMED = "unreachable", "connection lost", "MalformedResponse"
-"""What became of a request that the service did not answer, or not in its own words: another try may fare better."""
-
 _ARN = re.compile(r"arn:[\w-]+:events:(?P<region>[\w-]+):(?P<account>[0-9]{12}):event-bus/(?P<name>.+)")
-_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}|[1-5][0-9]{2}")
 
 
 class EventBridgeSink:
@@ -87,8 +53,11 @@ class EventBridgeSink:
 
     Region, profile, endpoint and credentials come from the arguments or else from where the AWS SDK looks for them.
     `max_request_bytes` bounds the summed entry sizes of a request; an emulator may take less than the service.
-    Building it raises `BadConfig` or `SinkDown` for what is known without a request. `notes` holds sentences a person
-    should read before the run, filled by `check`. `send` may be called from several threads at once.
+    `transport` says who makes the requests: `fast`, this program (see `pcapeda.sinks.fast`); `boto3`, the SDK, as also
+    where the configuration asks for something that only the SDK knows, or where a `client` is given. `concurrency` is
+    how many requests may be under way at once. Building it raises `BadConfig` or `SinkDown` for what is known without a
+    request. `notes` holds sentences a person should read before the run, filled by `check`. `send` may be called from
+    several threads at once.
     """
 
     costs_money = True
@@ -100,12 +69,13 @@ class EventBridgeSink:
         region: str | None = None,
         profile: str | None = None,
         endpoint_url: str | None = None,
-        concurrency: int = 8,
+        concurrency: int | None = None,
         max_request_bytes: int = REQUEST_BYTES,
+        transport: Transport = "fast",
         client: Any = None,
     ) -> None:
         self.limits = LIMITS._replace(max_bytes=max_request_bytes)
-        self.concurrency = concurrency
+        self.concurrency = concurrency or CONCURRENCY[transport if client is None else "boto3"]
         self.notes: list[str] = []
         self._bus = bus
         self._name, self._account = bus or "default", None
@@ -116,10 +86,19 @@ class EventBridgeSink:
             if region is not None and region != arn["region"]:
                 raise BadConfig(f"--region {region} contradicts the bus's ARN, which is in {arn['region']}")
             region, self._name, self._account = arn["region"], arn["name"], arn["account"]
-        self._settings = None if client is not None else (region, profile, endpoint_url, concurrency)
-        self._client = client if client is not None else _make_client(region, profile, endpoint_url, concurrency)
+        self._settings = None if client is not None else ("events", region, profile, endpoint_url, self.concurrency)
+        account = Account(client, None, None) if self._settings is None else open_account(*self._settings)
+        self._client = account.client
         self._endpoint: str = self._client.meta.endpoint_url
         self._region: str = self._client.meta.region_name
+        self._fast: Fast | None = None
+        self._lines: list[_Flights] = []
+        """Those that no call of `send` uses at the moment."""
+        if transport == "fast" and client is None:
+            try:
+                self._fast = Fast(account, "PutEvents", "put_events")
+            except Unusual as error:
+                self.notes.append(f"requests are made by boto3: {error}")
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -139,14 +118,14 @@ class EventBridgeSink:
         (events:DescribeEventBus), or no answer to it in good order, is none of these; it leaves a sentence in `notes`.
         """
         try:
-            with _translated(self._endpoint):
+            with translated(self._endpoint):
                 self._learn_account(self._client.describe_event_bus(Name=self._bus or "default"))
         except SinkDown as error:
             if error.code not in (LOST, MALFORMED):
                 raise
             self._cannot_verify(str(error))
         except self._client.exceptions.ClientError as error:
-            code, words, status = _what_it_said(error)
+            code, words, status = what_it_said(error)
             if code == "ResourceNotFoundException":
                 raise SinkDown(
                     f"no event bus {self._name} in {self._region}: {words}",
@@ -156,28 +135,78 @@ class EventBridgeSink:
             if code in ("AccessDeniedException", "AccessDenied"):
                 if self._bus is not None:  # the default bus always exists
                     self._cannot_verify("events:DescribeEventBus is not allowed")
-            elif _refused_for_good(code, status):
-                raise _refusal(code, words) from None
+            elif refused_for_good(code, status):
+                raise refusal(code, words) from None
             else:
                 self._cannot_verify(f"{code}: {words}")
 
     def send(self, batch: Batch) -> Outcome:
         """One PutEvents request. Raises `SinkDown` when the whole request was refused as the next one would be."""
+        if self._fast is None:
+            return self._send_by_boto3(batch)
+        try:
+            flights = self._lines.pop()
+        except IndexError:
+            flights = _Flights(self, self._fast.line())
+        flights.start(batch)
+        while not (landed := flights.landed(1)):
+            pass
+        self._lines.append(flights)
+        ((_, outcome),) = landed
+        if isinstance(outcome, SinkDown):
+            raise outcome
+        return outcome
+
+    def carrier(self) -> Carrier | None:
+        """Requests that are under way together from one thread, where the transport can do that."""
+        return None if self._fast is None else _Flights(self, self._fast.line())
+
+    def _send_by_boto3(self, batch: Batch) -> Outcome:
         entries = [entry.put_events_entry(self._bus) for entry in batch.entries]
         try:
-            with _translated(self._endpoint):
+            with translated(self._endpoint):
                 answer = self._client.put_events(Entries=entries)
                 return judge(batch.entries, answer.get("Entries"))
         except SinkDown as error:
-            if error.code not in (UNREACHABLE, LOST, MALFORMED):
+            if error.code not in PASSING:
                 raise
-            return _none_of(batch, error.code, str(error), again=True)
+            return none_of(batch, error.code, str(error), again=True)
         except self._client.exceptions.ClientError as error:
-            code, words, status = _what_it_said(error)
-            if _refused_for_good(code, status):
-                raise _refusal(code, words) from None
-            again = code in WORTH_ANOTHER_TRY or status >= 500 or status in (408, 429)
-            return _none_of(batch, code, words, again=again)
+            code, words, status = what_it_said(error)
+            if refused_for_good(code, status):
+                raise refusal(code, words) from None
+            return none_of(batch, code, words, again=passes(code, status))
+
+    def _request(self, batch: Batch) -> bytes:
+        """A signed request, as bytes for the wire."""
+        assert self._fast is not None
+        entries = [entry.put_events_entry(self._bus) for entry in batch.entries]
+        try:
+            body = b'{"Entries":%b}' % orjson.dumps(entries)
+        except TypeError:  # text that is no Unicode is sent escaped, as the SDK would
+            body = json.dumps({"Entries": entries}).encode()
+        return self._fast.head(body) + body
+
+    def _judge(self, batch: Batch, told: Answer | SinkDown) -> Outcome | SinkDown:
+        """The same judgement as in `_send_by_boto3`, with the error as a value."""
+        if isinstance(told, SinkDown):
+            return told if told.code not in PASSING else none_of(batch, told.code, str(told), again=True)
+        if told.status < 300:
+            try:
+                answer = orjson.loads(told.body)
+            except ValueError as error:
+                answer = error
+            if not isinstance(answer, dict):
+                return none_of(batch, MALFORMED, f"{self._endpoint} gave an answer that is none", again=True)
+            return judge(batch.entries, answer.get("Entries"))
+        assert self._fast is not None
+        try:
+            code, words, status = self._fast.error(told)
+        except SinkDown as error:
+            return none_of(batch, error.code, str(error), again=True)
+        if refused_for_good(code, status):
+            return refusal(code, words)
+        return none_of(batch, code, words, again=passes(code, status))
 
     def renew(self) -> None:
         """Look for credentials anew: a login, a file or a role may have brought others since the last ones expired.
@@ -185,12 +214,17 @@ class EventBridgeSink:
         (The SDK itself renews those that it knows to expire; keys from a file or a login it reads once.)
         """
         if self._settings is not None:
-            with suppress(PcapedaError):
-                self._client = _make_client(*self._settings)
+            with suppress(PcapedaError, Unusual):
+                account = open_account(*self._settings)
+                self._client = account.client
+                if self._fast is not None:
+                    self._fast = self._fast.renewed(account)
 
     def close(self) -> None:
         """Close the kept-alive connections."""
         self._client.close()
+        while self._lines:
+            self._lines.pop().close()
 
     def _learn_account(self, answer: Any) -> None:
         arn = _ARN.fullmatch(str(answer.get("Arn")))
@@ -204,132 +238,24 @@ class EventBridgeSink:
         )
 
 
-def judge(entries: Sequence[Entry], results: Any) -> Outcome:
-    """Compare what was sent with the results, which stand in the same order.
+class _Flights:
+    """Requests of one thread under way (`model.Carrier`)."""
 
-    An answer with another number of results, or a result with neither an EventId nor an ErrorCode, proves nothing:
-    those entries are worth another try.
-    """
-    if not isinstance(results, list) or len(results) != len(entries):
-        had = f"{len(results)} results" if isinstance(results, list) else "no results"
-        message = f"an answer with {had} for {len(entries)} entries"
-        return Outcome(0, tuple(Failed(entry, MALFORMED, True, message) for entry in entries))
-    sent = 0
-    failed = []
-    for entry, result in zip(entries, results, strict=True):
-        told = result if isinstance(result, dict) else {}
-        if told.get("ErrorCode"):
-            code = _short_code(told["ErrorCode"])
-            failed.append(Failed(entry, code, code in WORTH_ANOTHER_TRY, _one_line(told.get("ErrorMessage") or "")))
-        elif isinstance(told.get("EventId"), str) and told["EventId"]:
-            sent += 1
-        else:
-            failed.append(Failed(entry, MALFORMED, True, "a result with neither EventId nor ErrorCode"))
-    return Outcome(sent, tuple(failed))
+    def __init__(self, sink: EventBridgeSink, line: Line) -> None:
+        self._sink = sink
+        self._line = line
+        self._batches: dict[int, Batch] = {}
 
+    def start(self, batch: Batch) -> int:
+        sink = self._sink
+        assert sink._fast is not None
+        number = self._line.start(lambda: sink._request(batch), slow=sink._fast.slow)
+        self._batches[number] = batch
+        return number
 
-def _make_client(region: str | None, profile: str | None, endpoint_url: str | None, concurrency: int) -> Any:
-    import boto3
-    import botocore.exceptions as sdk
-    from botocore.config import Config
+    def landed(self, timeout_s: float) -> list[tuple[int, Outcome | SinkDown]]:
+        ended = self._line.ended(timeout_s)
+        return [(number, self._sink._judge(self._batches.pop(number), told)) for number, told in ended]
 
-    config = Config(
-        retries={"total_max_attempts": 1},
-        max_pool_connections=concurrency,
-        connect_timeout=CONNECT_TIMEOUT_S,
-        read_timeout=READ_TIMEOUT_S,
-        tcp_keepalive=True,
-        # The SDK would check every entry of every request against the model; judge() looks at the answers.
-        parameter_validation=False,
-        user_agent_extra=f"pcapeda/{__version__}",
-    )
-    with _translated(endpoint_url or "the AWS account"):
-        try:
-            session = boto3.Session(profile_name=profile, region_name=region)
-            if session.region_name is None:
-                raise BadConfig("no AWS Region", hint="give --region, or set AWS_REGION or a profile that has one")
-            if session.get_credentials() is None:
-                raise SinkDown(
-                    "no AWS credentials",
-                    hint="set up a profile, a role or environment variables as for the AWS CLI, or use --dry-run",
-                    code="NoCredentials",
-                )
-            client = session.client("events", endpoint_url=endpoint_url, config=config)
-            urlsplit(client.meta.endpoint_url).port  # noqa: B018 - the SDK finds a bad port only when it sends
-            return client
-        except (sdk.ProfileNotFound, sdk.ConfigNotFound, sdk.ConfigParseError, sdk.InvalidConfigError) as error:
-            raise BadConfig(f"AWS configuration: {_one_line(error)}") from None
-        except sdk.InvalidRegionError as error:
-            raise BadConfig(f"--region {region}: {_one_line(error)}") from None
-        except ValueError as error:
-            raise BadConfig(f"--endpoint-url {endpoint_url}: {_one_line(error)}") from None
-
-
-@contextmanager
-def _translated(endpoint: str) -> Iterator[None]:
-    """The SDK's own exceptions in our words; ClientError, which is the service's answer, passes through."""
-    import botocore.exceptions as sdk
-    from botocore.parsers import ResponseParserError
-
-    try:
-        yield
-    except (PcapedaError, sdk.ClientError):
-        raise
-    except (
-        sdk.NoCredentialsError,
-        sdk.PartialCredentialsError,
-        sdk.CredentialRetrievalError,
-        sdk.SSOError,
-        sdk.UnauthorizedSSOTokenError,
-        sdk.TokenRetrievalError,
-    ) as error:
-        hint = "aws sso login may help" if isinstance(error, (sdk.SSOError, sdk.TokenRetrievalError)) else None
-        raise SinkDown(f"no AWS credentials: {_one_line(error)}", hint=hint, code="NoCredentials") from None
-    except (sdk.ConnectionError, OSError) as error:
-        if isinstance(error, sdk.ReadTimeoutError):
-            raise SinkDown(f"no answer from {endpoint} in {READ_TIMEOUT_S} s", code=LOST) from None
-        raise SinkDown(
-            f"cannot reach {endpoint}: {_one_line(error)}",
-            hint="is the network up, and are --region, --endpoint-url and any proxy right?",
-            code=UNREACHABLE,
-        ) from None
-    except sdk.HTTPClientError as error:
-        raise SinkDown(f"the connection to {endpoint} broke: {_one_line(error)}", code=LOST) from None
-    except (ResponseParserError, sdk.ChecksumError, sdk.IncompleteReadError) as error:
-        raise SinkDown(f"{endpoint} gave an answer that is none: {_one_line(error)}", code=MALFORMED) from None
-    except sdk.BotoCoreError as error:
-        raise SinkDown(_one_line(error), code=type(error).__name__) from None
-    except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
-        # What the SDK's parsers raise when bytes that came from the network have not the shape they trust in.
-        raise SinkDown(f"{endpoint} gave an answer that is none: {_one_line(error)}", code=MALFORMED) from None
-
-
-def _what_it_said(error: Any) -> tuple[str, str, int]:
-    """Code, words and HTTP status of an answer that is an error."""
-    told = error.response.get("Error", {})
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-    return _short_code(told.get("Code")), _one_line(told.get("Message") or ""), status
-
-
-def _refused_for_good(code: str, status: int) -> bool:
-    return code in REFUSED or (status in (401, 403) and code not in WORTH_ANOTHER_TRY)
-
-
-def _refusal(code: str, words: str) -> SinkDown:
-    return SinkDown(f"AWS refused: {code}: {words}" if words else f"AWS refused: {code}", code=code)
-
-
-def _none_of(batch: Batch, code: str, words: str, *, again: bool) -> Outcome:
-    return Outcome(0, tuple(Failed(entry, code, again, words) for entry in batch.entries))
-
-
-def _short_code(code: object) -> str:
-    """A code as it can be counted under: whatever is no word counts as one kind, so that their number is bounded."""
-    text = str(code)
-    return text if _CODE.fullmatch(text) else "UnknownError"
-
-
-def _one_line(words: object) -> str:
-    """What somebody else said, as one printable line of bounded length."""
-    text = " ".join(str(words)[:2000].split())
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)[:400]
+    def close(self) -> None:
+        self._line.close()

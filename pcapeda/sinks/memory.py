@@ -6,7 +6,8 @@ from typing import Any
 
 from pcapeda.errors import SinkDown
 from pcapeda.model import Batch, BatchLimits, Entry, Failed, Outcome
-from pcapeda.sinks.eventbridge import LIMITS, WORTH_ANOTHER_TRY
+from pcapeda.sinks.aws import WORTH_ANOTHER_TRY
+from pcapeda.sinks.eventbridge import LIMITS
 
 Answer = None | str | Sequence[str | None] | SinkDown
 """What a call of `send` meets: None, all is taken; a code, every entry fails with it; a sequence, a code or None for
