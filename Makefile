@@ -55,9 +55,10 @@ fuzz: $(TOOLS) ## Look for inputs that break readers and decoders, FUZZ_SECONDS 
 
 BENCH_TOOLS := $(VENV)/.bench-installed
 
+# ministack alone, without what it depends on: that would replace the AWS SDK by an older one.
 $(BENCH_TOOLS): pyproject.toml | $(TOOLS)
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
-	-$(BIN)/python -m pip install --quiet --no-deps ministack  # alone: it would replace our SDK by an older one
+	-$(BIN)/python -m pip install --quiet --no-deps ministack
 	@touch $(BENCH_TOOLS)
 
 bench: $(BENCH_TOOLS) ## Run the benchmarks (ONLY="replay start" for some) and write docs/benchmarks.md

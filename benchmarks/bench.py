@@ -89,7 +89,7 @@ class Run(NamedTuple):
     peak_bytes: int
 
 
-def run(command: Sequence[object], *, stdout: Path | None = None, ok: Sequence[int] = (0,)) -> Run:
+def run(command: Sequence[object], *, stdout: Path | None = None) -> Run:
     """Run a command to its end, its standard output thrown away or into a file. Raises `Failed`.
 
     The peak of its memory counts this process's own at the start too, which is far smaller than any contender.
@@ -105,7 +105,7 @@ def run(command: Sequence[object], *, stdout: Path | None = None, ok: Sequence[i
         wall = time.perf_counter() - began
     process.stderr.close()
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in ok:
+    if process.returncode:
         words = talk.decode(errors="replace").strip().splitlines()
         raise Failed(f"{' '.join(map(str, command[:6]))} … ended with {process.returncode}: {words[-1:] or 'no words'}")
     return Run(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)

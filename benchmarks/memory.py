@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import bus
-from benchmarks.bench import PCAPEDA, SCALE, Result, Table, capture, in_turn, mib, program, run, scaled, told
+from benchmarks.bench import PCAPEDA, SCALE, Result, Run, Table, capture, in_turn, mib, program, run, scaled, told
 from benchmarks.live import Receiver, lines, send, started
 from tests.netns import veth_pair, why_not
 
@@ -80,7 +80,7 @@ def repeated(work: Path, body: Path, copies: int) -> Path:
     return path
 
 
-def add(result: Result, table: Table, kind: str, runs: dict, counts: dict[str, int]) -> None:
+def add(result: Result, table: Table, kind: str, runs: dict[str, list[Run]], counts: dict[str, int]) -> None:
     """A row for each run; the first one is what the others are compared with."""
     peaks = {title: each[0].peak_bytes for title, each in runs.items()}
     rows(result, table, {title + kind: (peak, counts[title]) for title, peak in peaks.items()})

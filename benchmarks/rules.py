@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import cycle
 from pathlib import Path
@@ -130,7 +130,7 @@ def measure(work: Path) -> Result:
 
 
 def run_one(
-    peers: dict[str, Callable[[Sequence[str]], Matcher]],
+    peers: Mapping[str, Callable[[Sequence[str]], Matcher]],
     rules: list[dict[str, Any]],
     events: list[tuple[str, str]],
     seconds: float,
