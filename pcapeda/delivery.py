@@ -40,6 +40,9 @@ MOST_IN_FLIGHT = 8_000_000
 PIECE = 500
 """Entries that are written to the spool at once, at the latest with the next tick: one sync for all of them."""
 
+OUTAGE_NS = 2 * SECOND_NS
+"""How long nothing must have been delivered until that is said."""
+
 FULL_PAUSE_NS = SECOND_NS
 """How long a spool that is full, or a disk that fails, is left alone."""
 
@@ -127,6 +130,7 @@ class Delivery:
         self._to_limited: list[Failed] = []
         self._spool_rests_until = 0
         self._said: set[str] = set()
+        self._told_of_outage = False
         self._draining = 0
         """Batches from the spool that are under way."""
         self._outage = "outage"
@@ -224,6 +228,7 @@ class Delivery:
             self._dispatch(heapq.heappop(self._waiting)[2])
         self._flush_spool()
         self._drain()
+        self._tell_of_outage()
 
     def finish(
         self, *, give_up: Callable[[], bool] = lambda: False, on_step: Callable[[], None] = lambda: None
@@ -339,8 +344,8 @@ class Delivery:
         else:
             self._outage = next(iter(failed.values())).code if failed else self._outage
             self._breaker.failed(now, self._jitter)
-        if self.down is not None and outcome.sent:
-            self.down = None
+        if (self.down is not None or self._told_of_outage) and outcome.sent:
+            self.down, self._told_of_outage = None, False
             self._said.clear()
             self._note("events are delivered again")
         if outcome.failed:
@@ -631,6 +636,17 @@ class Delivery:
         spool.give_back(taken[number:])
         entries = tuple(kept.entry for kept in taken[:number])
         return Try(Batch(entries, size), 1, now, tuple(taken[:number]))
+
+    def _tell_of_outage(self) -> None:
+        """Say once, when an outage has lasted a little, why nothing is delivered."""
+        opened_ns = self._breaker.opened_ns
+        if opened_ns is None or self.down is not None or self._told_of_outage:
+            return
+        if self._clock() - opened_ns >= OUTAGE_NS:
+            self._told_of_outage = True
+            why = ": ".join(filter(None, (self._outage, self._report.messages.get(self._outage))))
+            then = "trying again" if self._spool is None else "events are kept in the spool until that is over"
+            self._note(f"nothing is delivered: {why}; {then}")
 
     def _say(self, sentence: str) -> None:
         if sentence not in self._said:

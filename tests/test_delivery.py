@@ -348,6 +348,22 @@ def test_a_dead_endpoint_fills_the_spool_and_is_hardly_asked(rig: Callable[..., 
         assert later.sink.taken == sorted(later.sink.taken, key=int), "oldest first"
 
 
+def test_an_outage_is_said_and_its_end(rig: Callable[..., Rig]) -> None:
+    """Once for each outage, with what the endpoint said; again when it is over; not for a hiccup."""
+    one = rig(lambda entry, tries: "again" if not 10e9 < one.clock.now_ns - 10**12 < 30e9 else None)
+    for number in range(400):
+        one.add([number])
+        one.clock.sleep(0.1)
+        one.delivery.tick()
+    outage = "nothing is delivered: again: words of again; events are kept in the spool until that is over"
+    assert one.notes == [outage, "events are delivered again", outage]
+    two = rig(lambda entry, tries: "again" if two.clock.now_ns - 10**12 < 0.5e9 else None)
+    two.add(range(400, 600))
+    report = two.finish()
+    assert (two.notes, report.spooled) == ([], 0)
+    assert report.retried > 0
+
+
 def test_a_short_outage_heals_within_the_run(rig: Callable[..., Rig]) -> None:
     """What was kept during an outage is drained once the sink takes entries again; nothing is sent twice."""
     one = rig(lambda entry, tries: "again" if 3e9 < one.clock.now_ns - 10**12 < 9e9 else None)

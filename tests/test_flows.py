@@ -124,6 +124,21 @@ def test_every_datagram_counts_once(packets: list[Datagram], seconds: float, roo
     assert len({entry.id for entry, *_ in told}) == len(told)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.lists(datagrams(), max_size=30), st.integers(1, 5), st.integers(1, 30))
+def test_each_ordinal_is_in_the_event_that_counts_it(packets: list[Datagram], room: int, most: int) -> None:
+    """Where ordinals are asked for: as many as datagrams, each once, and a window ends before there are too many."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("pcapeda.events.flows.MAX_ORDINALS", most)
+        flows = table(86_400, max_flows=room, aligned=False)
+        windows = [flows.add(packet, 0, ordinal) for ordinal, packet in enumerate(packets, 1000)] + [flows.finish()]
+    told = [one for window in windows for one in window]
+    assert all(one.entry.stands_for == len(one.ordinals) for one in told)
+    assert all(list(one.ordinals) == sorted(one.ordinals) for one in told)
+    assert sorted(ordinal for one in told for ordinal in one.ordinals) == list(range(1000, 1000 + len(packets)))
+    assert all(sum(len(one.ordinals) for one in window) <= most for window in windows)
+
+
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 2), st.integers(0, 2)), max_size=60))
 def test_flows_are_those_of_a_plain_count(steps: list[tuple[int, int, int]]) -> None:
