@@ -121,6 +121,8 @@ class Delivery:
         self._breaker = Breaker()
         self._budget = RetryBudget()
         self._flights: dict[int, Try] = {}
+        self._worth_it = max(1, sink.concurrency // 4)
+        """From how many requests in flight on it is worth looking for answers after each batch."""
         self._in_flight = 0
         """Bytes of the entries in `_flights`."""
         self._waiting: list[tuple[int, int, Try]] = []  # due, serial: a heap
@@ -172,7 +174,7 @@ class Delivery:
                 self._keep_waiting()  # live traffic cannot wait until the bus is less busy
             else:
                 self._step()
-        if self._waiting or batch is not None:
+        if self._waiting or (batch is not None and (self._spool is not None or len(self._flights) >= self._worth_it)):
             self.tick()
 
     def add_all(self, entries: Sequence[Entry]) -> None:
