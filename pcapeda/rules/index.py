@@ -8,6 +8,7 @@ those whose longest piece occurs. What is left is tried one by one, equal ones o
 
 import re
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from operator import add, or_, xor
@@ -16,7 +17,7 @@ from typing import Any, Generic, TypeVar
 from pcapeda.rules.reader import RawNumber
 from pcapeda.rules.values import Block, Leaf, Range, Test, Word, packed_address
 
-_REMEMBERED = 2048
+_REMEMBERED = 8192
 _LONGEST_REMEMBERED = 256
 _MOST_SPAN_BITS = 200_000_000
 _FEW_WILDCARDS = 8
@@ -109,8 +110,7 @@ class _Tables:
         self._folded: dict[str, int] = {}
         self._folded_prefixes: dict[str, int] = {}
         self._folded_suffixes: dict[str, int] = {}
-        self._heads: dict[str, tuple[_Tried, ...]] = {}
-        self._wildcards: list[_Tried] = []
+        self._wildcards: list[tuple[Sequence[str], Test, int]] = []
         self._addresses: dict[str, int] = {}
         self._blocks: list[tuple[Test, int]] = []
         self._ranges: list[tuple[Test, int]] = []
@@ -143,17 +143,28 @@ class _Tables:
             self._tried.append(("", test.accepts, bits))
 
     def _wildcard(self, pieces: Sequence[str], test: Test, bits: int) -> None:
-        tried = (max(pieces, key=len), test.accepts, bits)
         if len(pieces) == 1:
             _put(self.exact, pieces[0], bits)
         elif len(pieces) == 2 and not pieces[1]:
             _put(self._prefixes, pieces[0], bits)
         elif len(pieces) == 2 and not pieces[0]:
             _put(self._suffixes, pieces[1][::-1], bits)
-        elif pieces[0]:
-            self._heads[pieces[0]] = (*self._heads.get(pieces[0], ()), tried)
         else:
-            self._wildcards.append(tried)
+            self._wildcards.append((pieces, test, bits))
+
+    def _sorted_wildcards(self) -> tuple[dict[str, tuple[_Tried, ...]], list[_Tried]]:
+        """The wildcards by the piece that they share with the fewest others: by their heads, or one that must occur."""
+        shared = Counter(piece for pieces, _, _ in self._wildcards for piece in set(pieces))
+        heads: dict[str, tuple[_Tried, ...]] = {}
+        needles: list[_Tried] = []
+        for pieces, test, bits in self._wildcards:
+            rarest = min(filter(None, pieces), key=lambda piece: (shared[piece], -len(piece)), default="")
+            tried = (rarest, test.accepts, bits)
+            if rarest and rarest == pieces[0]:
+                heads[rarest] = (*heads.get(rarest, ()), tried)
+            else:
+                needles.append(tried)
+        return heads, needles
 
     def finish(self) -> dict[type, list[Callable[[Any], int]]]:
         """By the class of a value what there is to look it up in: most paths have little of it."""
@@ -164,13 +175,14 @@ class _Tables:
             strings.append(_backwards(_Starts(self._suffixes, or_, 0)))
         if self._folded or self._folded_prefixes or self._folded_suffixes:
             strings.append(_folded(self._folded, self._folded_prefixes, self._folded_suffixes))
-        if self._heads:
-            heads = _Starts(self._heads, add, ())
-            strings.append(lambda value: _try(heads.of(value), value))
-        if len(self._wildcards) > _FEW_WILDCARDS:
-            strings.append(_Needles(self._wildcards).of)
-        elif self._wildcards:
-            strings.append(lambda value: _try(self._wildcards, value))
+        heads, needles = self._sorted_wildcards()
+        if heads:
+            starts = _Starts(heads, add, ())
+            strings.append(lambda value: _try(starts.of(value), value))
+        if len(needles) > _FEW_WILDCARDS:
+            strings.append(_Needles(needles).of)
+        elif needles:
+            strings.append(lambda value: _try(needles, value))
         blocks, ranges = self._fitting(self._blocks), self._fitting(self._ranges)
         if blocks or self._addresses:
             strings.append(_Addresses(self._addresses, blocks).of)
@@ -341,7 +353,9 @@ class _Needles:
             needle = found.group()  # the longest one that begins here
             if needle not in seen:
                 seen.add(needle)
-                bits |= _try(self._of[needle], value)
+                for whole, accepts, those in self._of[needle]:
+                    if whole in value and accepts(value):
+                        bits |= those
             found = self._search(value, found.start() + 1)
             if found is None:
                 return bits

@@ -351,7 +351,7 @@ def wildcard(pieces: list[str], shown: str) -> Test:
     shortest = sum(map(len, pieces))
 
     def accepts(value: Leaf) -> bool:
-        if not isinstance(value, str) or len(value) < shortest:
+        if value.__class__ is not str or len(value) < shortest:
             return False
         if not value.startswith(first) or not value.endswith(last):
             return False
