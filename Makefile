@@ -21,7 +21,7 @@ $(PACKAGE): pyproject.toml | $(VENV)/bin/python
 	@touch $(PACKAGE)
 
 $(TOOLS): pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable '.[zstd,test,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[metrics,zstd,test,dev]'
 	@touch $(TOOLS) $(PACKAGE)
 
 demo: $(PACKAGE) ## Show the events of a small capture: offline, no credentials, no root

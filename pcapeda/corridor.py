@@ -5,7 +5,7 @@ selection, limits and shape into the delivery.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from threading import Event
 from typing import Protocol
@@ -86,6 +86,12 @@ class Corridor:
     finished: bool = False
     """No further source is to be read."""
     reporter: Reporter | None = None
+    reading: Report = field(default_factory=Report)
+    """The counts of the source being read, until they are part of the report."""
+    progress: Callable[[], tuple[int, int | None]] = lambda: (0, None)
+    """Bytes read of the source, and of how many."""
+    watch_at: int = 0
+    """When the watcher is to be shown how it goes, if nothing else does by then."""
     max_event_bytes: int = quotas.CHUNK_BYTES
     """Largest event that may be made of many datagrams: a billed chunk, or less where the sink takes less."""
     moment: int = 0
@@ -119,25 +125,36 @@ class Corridor:
             return None
         return entry._replace(rules=tuple(rule.name for rule in matched))
 
-    def beat(self, reading: Report) -> None:
+    def watch(self) -> None:
+        """Show the watcher how it goes."""
+        self.watch_at = self.clock() + BEAT_NS
+        self.watcher.tick(self.report, self.reading, *self.progress())
+
+    def glance(self) -> None:
+        """The same, if it is time."""
+        if self.clock() >= self.watch_at:
+            self.watch()
+
+    def beat(self) -> None:
         """What is due about ten times a second: whom the limits keep back, and a report."""
         self.report.turned_away = self.limits.loudest()
         self.report.turned_away_error = self.limits.turned_away.error
         if self.reporter is not None:
-            entry = self.reporter.due(self.report, reading)
+            entry = self.reporter.due(self.report, self.reading)
             if entry is not None:
                 self.outbox.send_report(entry)
 
     def end(self) -> None:
         """The last report, once everything has been read and counted."""
-        self.beat(Report())
+        self.beat()
         if self.reporter is not None:
-            self.outbox.send_report(self.reporter.make(self.report, Report()))
+            self.outbox.send_report(self.reporter.make(self.report, self.reading))
 
     def wait_until(self, due_ns: int) -> None:
         """Sleep to an absolute deadline, doing meanwhile what is due. A stop ends the wait."""
         while (left := due_ns - self.clock()) > 0 and not self.stop.is_set():
             self.delivery.tick()
+            self.glance()
             self.sleep(min(left / SECOND_NS, SLICE_S))
 
     def wait_for_rate(self) -> bool:

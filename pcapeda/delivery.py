@@ -38,7 +38,10 @@ MOST_IN_FLIGHT = 8_000_000
 """Bytes of entries that may be in flight, whatever their number of requests."""
 
 PIECE = 500
-"""Entries that are written to the spool at once, at the latest with the next tick: one sync for all of them."""
+"""Entries that are written to the spool at once: one sync for all of them."""
+
+FLUSH_NS = SECOND_NS // 10
+"""How long entries may wait for others to be written to the spool with."""
 
 OUTAGE_NS = 2 * SECOND_NS
 """How long nothing must have been delivered until that is said."""
@@ -75,9 +78,10 @@ class Delivery:
     that is `live` and has a spool tries the sink again from time to time, and when that went well, `down` is None once
     more. Not `live` and without a spool, an endpoint that is dead for more than a minute counts as down.
 
-    `stopping` tells that the person wants an end: waiting inside `add` ends. `note` is told, once each, what a person
-    should read at once; `settled` the entries that need no further care (sent, spooled or dead letters) as soon as
-    that is so, `refused` those that were given up.
+    `stopping` tells that the person wants an end, `hurried` that waiting inside `add` must end, too (as soon as
+    `stopping`, unless given). `on_wait` is called often while anything is waited for. `note` is told, once each, what a
+    person should read at once; `settled` the entries that need no further care (sent, spooled or dead letters) as soon
+    as that is so, `refused` those that were given up.
 
     `clock` gives monotonic nanoseconds, `sleep` takes seconds and may return early, `jitter` gives numbers in [0, 1).
     """
@@ -95,6 +99,8 @@ class Delivery:
         sleep: Callable[[float], object] = time.sleep,
         jitter: Callable[[], float] = random.random,
         stopping: Callable[[], bool] = lambda: False,
+        hurried: Callable[[], bool] | None = None,
+        on_wait: Callable[[], None] = lambda: None,
         note: Callable[[str], None] = lambda sentence: None,
         settled: Callable[[list[Entry]], None] = lambda entries: None,
         refused: Callable[[Sequence[Entry]], None] = lambda entries: None,
@@ -111,6 +117,8 @@ class Delivery:
         self._sleep = sleep
         self._jitter = jitter
         self._stopping = stopping
+        self._hurried = hurried or stopping
+        self._on_wait = on_wait
         self._note = note
         self._settled = settled
         self._refused = refused
@@ -130,7 +138,7 @@ class Delivery:
         self._to_spool: list[Entry] = []
         self._to_dead: list[Failed] = []
         self._to_limited: list[Failed] = []
-        self._spool_rests_until = 0
+        self._spool_rests_until = self._flush_at = 0
         self._said: set[str] = set()
         self._told_of_outage = False
         self._draining = 0
@@ -169,7 +177,7 @@ class Delivery:
         """After entries were taken: send the batch that is full, if there is one, and wait if too much is under way."""
         if batch is not None:
             self._dispatch(Try(batch, 1, now))
-        while len(self._waiting) > MAX_WAITING and not self._stopping():
+        while len(self._waiting) > MAX_WAITING and not self._hurried():
             if self._patient and len(self._to_spool) < PIECE and self._spool_may_be_tried():
                 self._keep_waiting()  # live traffic cannot wait until the bus is less busy
             else:
@@ -228,25 +236,24 @@ class Delivery:
             self._dispatch(Try(batch, 1, now))
         while self._waiting and self._waiting[0][0] <= now:
             self._dispatch(heapq.heappop(self._waiting)[2])
-        self._flush_spool()
+        if now >= self._flush_at:
+            self._flush_spool()
+            self._flush_at = now + FLUSH_NS
         self._drain()
         self._tell_of_outage()
+        self._report.outage = self.down is not None or self._breaker.opened_ns is not None
 
-    def finish(
-        self, *, give_up: Callable[[], bool] = lambda: False, on_step: Callable[[], None] = lambda: None
-    ) -> None:
+    def finish(self, *, give_up: Callable[[], bool] = lambda: False) -> None:
         """Send all that is left and wait for every answer; then drain the spool while the sink takes it.
 
         Once `give_up()` is true nothing is tried again and no answer is waited for: what is not settled by then is
-        spooled, or refused as interrupted. An interrupt leaves alone what has waited in the spool before. `on_step`
-        is called often meanwhile.
+        spooled, or refused as interrupted. An interrupt leaves alone what has waited in the spool before.
         """
         batch = self._batcher.take()
         if batch is not None:
             self._dispatch(Try(batch, 1, self._clock()))
         while self._flights or self._waiting or self._to_spool or self._to_aside or self._more_in_spool():
             self._leave_spool = self._leave_spool or self._stopping()
-            on_step()
             if give_up():
                 self._abandon()
                 break
@@ -268,6 +275,7 @@ class Delivery:
             now = self._clock()
             until = min(until, max(self._breaker.wait(now), self._flow.wait(now)) / SECOND_NS)
         pause = min(max(until, 0.0), 0.1)
+        self._on_wait()
         if self._flights:
             self._settle_done(pause)
         elif pause > 0:
@@ -276,9 +284,13 @@ class Delivery:
 
     def _dispatch(self, one: Try) -> None:
         while len(self._flights) >= self._flow.window or (self._flights and self._in_flight > MOST_IN_FLIGHT):
-            if self._stopping():
+            if self._hurried():
                 self._later(one, self._clock() + SECOND_NS // 20)
                 return
+            if self._patient and self._stopping() and not one.kept and self._spool_may_be_tried():
+                self._give_up(one, "interrupted")  # what was received and not read yet cannot wait for the bus
+                return
+            self._on_wait()
             self._settle_done(0.1)
         now, number = self._clock(), len(one.batch.entries)
         dead_for = self._breaker.wait(now)
@@ -603,7 +615,9 @@ class Delivery:
         While the endpoint is dead, what waits here is what tries it.
         """
         spool, most = self._spool, max(1, self._flow.window // 2)
-        if spool is None or self._leave_spool or self._ending or (self.down is not None and not self._patient):
+        if spool is None or self._leave_spool or self._ending or self._stopping():
+            return
+        if self.down is not None and not self._patient:
             return
         now = self._clock()
         if self._reread_at is not None and now >= self._reread_at and not self._draining and not self._behind:

@@ -405,6 +405,8 @@ class Report:
     """Inputs that were no capture at all."""
     first_ns: int | None = None
     last_ns: int | None = None
+    outage: bool = False
+    """Whether the sink is left alone for now: it does not answer, or it refused us."""
     interrupted: bool = False
     ended_by: PcapedaError | None = None
     """Why the sink was given up in the middle of the run."""

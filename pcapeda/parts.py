@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pcapeda.errors import BadConfig
 from pcapeda.events import quotas
@@ -16,12 +17,16 @@ from pcapeda.limits import Limits, in_force
 from pcapeda.model import Datagram, Report
 from pcapeda.net.extract import Extractor
 from pcapeda.net.files import Capture, expand
+from pcapeda.net.filter import Filter
 from pcapeda.rules.load import load
 from pcapeda.rules.rule import DEFAULT_BUS
 from pcapeda.rules.ruleset import RuleSet
 from pcapeda.sinks.eventbridge import EventBridgeSink
 from pcapeda.sinks.spool import Spool
 from pcapeda.summaries import Gather
+
+if TYPE_CHECKING:
+    from pcapeda.net.live import LiveSource
 
 MIB = 1 << 20
 SECOND_NS = 1_000_000_000
@@ -42,6 +47,16 @@ def event_bus(bus: Bus) -> EventBridgeSink:
         max_request_bytes=bus.max_request_bytes,
         transport=bus.transport,
     )
+
+
+def live_source(job: Job) -> "LiveSource":
+    """What a job that listens reads from, not open yet. Raises `BadFilter`."""
+    from pcapeda.net.live import LiveSource
+
+    chosen = Filter(job.filter) if job.filter else None
+    if chosen is not None:
+        chosen.check()
+    return LiveSource(job.interfaces, filter=chosen, buffer_bytes=job.buffer_mib * MIB)
 
 
 def open_spool(job: Job, note: Note, say: Note, report: Report) -> Spool:

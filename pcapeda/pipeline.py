@@ -23,7 +23,17 @@ from pcapeda.net.files import Capture, expand
 from pcapeda.net.filter import Filter
 from pcapeda.net.pcap import Span
 from pcapeda.pace import Pace
-from pcapeda.parts import MIB, event_bus, load_rules, make_extractor, make_limits, names_in_dns, open_spool, tell_of
+from pcapeda.parts import (
+    MIB,
+    event_bus,
+    live_source,
+    load_rules,
+    make_extractor,
+    make_limits,
+    names_in_dns,
+    open_spool,
+    tell_of,
+)
 from pcapeda.selection import selected, with_ports
 from pcapeda.sinks.aws import UNREACHABLE
 from pcapeda.sinks.spool import Spool
@@ -44,12 +54,14 @@ def execute(
     stop: Event | None = None,
     clock: Callable[[], int] = time.monotonic_ns,
     sleep: Callable[[float], object] | None = None,
+    source: "LiveSource | None" = None,
 ) -> Report:
     """Open what the job names, run it to its end, close it all, and say what became of everything.
 
     `sink` defaults to the event bus of `job.bus`; setting `stop` ends the run early and in order; `clock` gives
-    monotonic nanoseconds, `sleep` takes seconds. Raises `PcapedaError` for what is known before anything is read (a
-    bad option or filter, no credentials, an unknown bus or interface); what goes wrong later is in the report.
+    monotonic nanoseconds, `sleep` takes seconds; `source` is what `live_source` made of a job that listens, for those
+    who have claimed its sockets and then given up the right to. Raises `PcapedaError` for what is known before anything
+    is read (a bad option, no credentials, an unknown bus or interface); what goes wrong later is in the report.
     """
     job.check()
     stop = stop or Event()
@@ -74,6 +86,7 @@ def execute(
             watcher.note(f"{error}; listening all the same, events are kept in the spool")
         for sentence in getattr(sink, "notes", ()):
             watcher.note(sentence)
+        over = _grace(stop, clock, job.grace_s, watcher.say)
         delivery = Delivery(
             sink,
             report,
@@ -83,6 +96,8 @@ def execute(
             clock=clock,
             sleep=sleep,
             stopping=stop.is_set,
+            hurried=over if job.interfaces else stop.is_set,
+            on_wait=lambda: corridor.glance(),
             note=watcher.note,
             settled=checkpoint.settled if checkpoint is not None else lambda entries: None,
             refused=checkpoint.forget if checkpoint is not None else lambda entries: None,
@@ -97,13 +112,14 @@ def execute(
             corridor.reporter = Reporter(job.shape, int(job.report_events_s * SECOND_NS), limits, clock=clock)
         try:
             if job.interfaces:
-                _sniff(corridor, chosen)
+                _sniff(corridor, source or live_source(job), over)
             else:
                 _replay(corridor, captures, chosen)
         finally:
             report.interrupted = stop.is_set()
             corridor.end()
-            delivery.finish(give_up=_grace(stop, clock, job.grace_s, watcher.say))
+            delivery.finish(give_up=over)
+            corridor.watch()
             report.ended_by = delivery.down
             if checkpoint is not None and checkpoint.problem is not None:
                 report.failures.append(checkpoint.problem)
@@ -144,19 +160,21 @@ def _replay_one(
     corridor: Corridor, path: str, chosen: Filter | None, pace: Pace | None, loop: int, crew: Crew | None
 ) -> None:
     report, watcher = corridor.report, corridor.watcher
-    reading = Report()
+    reading = corridor.reading = Report()
 
     def damaged(damage: Damage) -> None:
         reading.damages.append(damage)
         watcher.note(str(damage))
 
     def on_tick() -> None:
-        corridor.beat(reading)
-        watcher.tick(report, reading, capture.position, capture.size)
+        corridor.beat()
+        corridor.watch()
 
     def finish() -> None:
         extractor.finish()
         report.merge(reading)
+        if corridor.reading is reading:
+            corridor.reading = Report()
 
     place = None
     if corridor.checkpoint is not None:
@@ -171,6 +189,7 @@ def _replay_one(
     shape = replace(corridor.job.shape, file=path, loop=loop)
     try:
         with Capture(path, note=damaged) as capture:
+            corridor.progress = lambda: (capture.position, capture.size)
             if crew is not None:
                 _hand_round(capture, corridor, crew, chosen, extractor, shape, reading, on_tick)
                 return
@@ -253,19 +272,17 @@ def _hand_round(
             return
 
 
-def _sniff(corridor: Corridor, chosen: Filter | None) -> None:
-    from pcapeda.net.live import LiveSource
+def _sniff(corridor: Corridor, source: "LiveSource", over: Callable[[], bool]) -> None:
     from pcapeda.net.write import CaptureWriter
 
     job, report, watcher = corridor.job, corridor.report, corridor.watcher
-    reading = Report()
+    reading = corridor.reading = Report()
     extractor = make_extractor(job, reading)
     with ExitStack() as stack:
-        source = LiveSource(job.interfaces, filter=chosen, buffer_bytes=job.buffer_mib * MIB)
         source.open()
         stack.callback(source.close)
         watcher.say(f"listening on {', '.join(job.interfaces)} with a buffer of {source.granted_buffer // MIB} MiB")
-        blocks: Blocks = _until(source, corridor)
+        blocks: Blocks = _until(source, corridor, over)
         if job.write is not None:
             writer = CaptureWriter(job.write)
             stack.callback(_close, writer, corridor)
@@ -274,8 +291,8 @@ def _sniff(corridor: Corridor, chosen: Filter | None) -> None:
         def on_tick() -> None:
             reading.kernel_drops = source.kernel_drops()
             reading.queue_drops = source.queue_drops
-            corridor.beat(reading)
-            watcher.tick(report, reading, 0, None)
+            corridor.beat()
+            corridor.watch()
 
         try:
             run(blocks, corridor, extractor=extractor, shape=job.shape, live=True, on_tick=on_tick)
@@ -288,17 +305,28 @@ def _sniff(corridor: Corridor, chosen: Filter | None) -> None:
             reading.queue_drops = source.queue_drops
             extractor.finish()
             report.merge(reading)
+            corridor.reading = Report()
 
 
-def _until(source: "LiveSource", corridor: Corridor) -> Iterator[list[Frame] | None]:
-    """The live source up to a stop or the end of `duration`; what had been received by then still comes."""
+def _until(source: "LiveSource", corridor: Corridor, over: Callable[[], bool]) -> Iterator[list[Frame] | None]:
+    """The live source up to a stop or the end of `duration`; what had been received by then still comes.
+
+    After a stop that lasts until `over()`; what has not been read by then is counted, and said.
+    """
     duration = corridor.job.duration_s
     end_ns = None if duration is None else corridor.clock() + int(duration * SECOND_NS)
-    ending = False
+    ending, last = False, 0
     for block in source.blocks():
         if not ending and (corridor.stop.is_set() or (end_ns is not None and corridor.clock() >= end_ns)):
             ending = True
             source.stop()
+        if corridor.stop.is_set() and over():
+            source.leave(last)
+            if unread := source.queue_drops:
+                corridor.watcher.note(f"the time to finish is over: {unread:,} packets received are given up")
+            return
+        if block:
+            last = block[-1].number
         yield block
 
 
@@ -365,9 +393,10 @@ def resend(
             clock=clock,
             sleep=sleep or stop.wait,
             stopping=stop.is_set,
+            on_wait=lambda: on_step(report),
             note=watcher.note,
         )
-        delivery.finish(give_up=_grace(stop, clock, grace_s, watcher.say), on_step=lambda: on_step(report))
+        delivery.finish(give_up=_grace(stop, clock, grace_s, watcher.say))
         report.interrupted = stop.is_set()
         report.ended_by = delivery.down
     return report

@@ -4,6 +4,8 @@ Whatever comes from the network is shown as text only where every character is p
 speak to the terminal; everything else is a hex dump.
 """
 
+import os
+import sys
 import textwrap
 import time
 from collections import Counter
@@ -11,7 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
-from pcapeda.errors import OutputClosed, SinkDown
+from pcapeda.counts import undelivered
+from pcapeda.errors import OutputClosed, PcapedaError, SinkDown
 from pcapeda.events import quotas
 from pcapeda.model import Batch, BatchLimits, Datagram, Entry, Outcome, Report, Why
 
@@ -284,11 +287,39 @@ class Talk:
         self._task = self._progress.add_task("", total=size, told="")
         self._progress.start()
 
+    def complain(self, error: PcapedaError) -> None:
+        """What ended the run."""
+        complain(error)
+
+    def summary(self, report: Report, *, brief: bool = False) -> None:
+        """What became of everything; when quiet or brief, no more than what was not delivered."""
+        if not self._quiet and not brief:
+            word = "delivered" if self._costs_money else "printed"
+            show_summary(report, self._console, delivered=word, costs_money=self._costs_money, price=self._price)
+        elif words := undelivered(report):
+            self.note(f"not delivered: {words}")
+
+    def stopped(self) -> None:
+        """The last words before the process ends at once. For a signal handler, too."""
+        stopped_at_once()
+
     def close(self) -> None:
         """Take the progress line away."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+
+
+def stopped_at_once() -> None:
+    """The last words of a process that a second signal ends; not through a stream, which must not be entered twice."""
+    os.write(2, b"\npcapeda: stopped at once; what was under way may be lost\n")
+
+
+def complain(error: PcapedaError) -> None:
+    """One line on stderr that says what is wrong, and a second one if it is known what helps."""
+    print(f"pcapeda: {error}", file=sys.stderr)  # noqa: T201
+    if error.hint:
+        print(f"hint: {error.hint}", file=sys.stderr)  # noqa: T201
 
 
 def progress_words(report: Report, reading: Report, seconds: float, room: int, cost: str | None) -> str:

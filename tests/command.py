@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,3 +46,13 @@ def start(*arguments: str | Path, env: dict[str, str] | None = None, **streams: 
     return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
         [*PCAPEDA, *map(str, arguments)], env=CLEAN | (env or {}), cwd=ROOT, **(pipes | streams)
     )
+
+
+@contextmanager
+def started(*arguments: str | Path, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """The same, and it does not outlive a test that fails."""
+    with start(*arguments, env=env) as process:
+        try:
+            yield process
+        finally:
+            process.kill()

@@ -1,9 +1,10 @@
 """A PutEvents endpoint that misbehaves as told, in a process of its own: real HTTP, and a memory of what it took.
 
 `python -m tests.misbehaving FAULT` prints its URL and serves until it is killed. GET /told answers with what was seen
-so far, GET /fault/NAME changes the fault. Each request is checked as the service does: signed, one to ten entries,
-less than a megabyte, details that are JSON objects, all that is required and nothing unknown. What breaks a rule is
-refused, and `told` fails the test; so it does when an event comes while a request that holds it is still unanswered.
+so far, GET /fault/NAME changes the fault (expired:KEY: who signs with that access key is told that it has expired).
+Each request is checked as the service does: signed, one to ten entries, less than a megabyte, details that are JSON
+objects, all that is required and nothing unknown. What breaks a rule is refused, and `told` fails the test; so it does
+when an event comes while a request that holds it is still unanswered.
 """
 
 import json
@@ -79,6 +80,8 @@ class Server(ThreadingHTTPServer):
         """How often an entry was taken without its sender being told."""
         self.requests = 0
         self.violations: list[str] = []
+        self.keys: dict[str, int] = {}
+        """How many requests each access key has signed."""
         self.under_way: set[str] = set()
         self.broke_down = 0.0
         self.tokens, self.filled = float(CAPACITY) / 10, time.monotonic()
@@ -93,6 +96,7 @@ class Server(ThreadingHTTPServer):
             "accepted": self.accepted,
             "unanswered": self.unanswered,
             "violations": self.violations[:10],
+            "keys": list(self.keys),
         }
 
     def has_tokens(self, number: int) -> bool:
@@ -123,6 +127,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         request = json.loads(body)
+        key = self.headers.get("Authorization", "").partition("Credential=")[2].partition("/")[0]
+        self.server.keys[key] = self.server.keys.get(key, 0) + 1
+        if self.server.fault == f"expired:{key}":
+            self.answer(400, b'{"__type": "ExpiredTokenException", "message": "The security token has expired"}')
+            return
         if not self.headers["X-Amz-Target"].endswith(".PutEvents"):
             self.answer(200, b'{"Name": "default", "Arn": "arn:aws:events:us-east-1:123456789012:event-bus/default"}')
             return

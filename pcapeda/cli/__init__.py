@@ -15,7 +15,6 @@ from pcapeda.cli.interfaces import interfaces
 from pcapeda.cli.replay import replay
 from pcapeda.cli.resend import resend
 from pcapeda.cli.rules import app as rules_app
-from pcapeda.cli.running import complain
 from pcapeda.cli.schema import schema
 from pcapeda.cli.sniff import sniff
 from pcapeda.errors import ExitStatus, PcapedaError
@@ -38,6 +37,18 @@ def show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def complain(error: PcapedaError) -> None:
+    """Say what is wrong, in the way that was asked for."""
+    if json_asked(sys.argv[1:]):
+        from pcapeda.log import JsonLog
+
+        JsonLog().complain(error)
+    else:
+        from pcapeda.view import complain as say
+
+        say(error)
+
+
 @app.callback(
     epilog="Exit codes: 0 all delivered · 1 something was not · 2 bad usage or input · "
     "3 no rights, no credentials or no bus · 130 interrupted"
@@ -58,12 +69,22 @@ app.add_typer(rules_app, name="rules")
 _UsageProblem: Any = typer.BadParameter.__mro__[2]
 
 
+def json_asked(arguments: list[str]) -> bool:
+    """Whether a command line, however wrong, asks for `--log json`."""
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    return any(one == "--log=json" or (one == "--log" and value == "json") for one, value in pairs)
+
+
 def main() -> NoReturn:
     """Run the command line. Every foreseeable problem is one line on stderr and a documented exit code."""
     for stream in (sys.stdout, sys.stderr):
         # JSON is UTF-8 wherever it goes; a terminal gets what it can show.
         encoding = None if stream.isatty() else "utf-8"
         cast(TextIOWrapper, stream).reconfigure(encoding=encoding, errors="backslashreplace")
+    if json_asked(sys.argv[1:]):
+        from pcapeda import log
+
+        log.take_over()
     try:
         status = app(standalone_mode=False)
     except _UsageProblem as problem:

@@ -46,7 +46,7 @@ def inspect(
     )
     survey = SurveySink()
     talk = Talk(open_console(sys.stderr), progress=True, costs_money=False)
-    with stopped_by_signals() as stop:
+    with stopped_by_signals(talk.stopped) as stop:
         try:
             report = execute(job, sink=survey, watcher=talk, stop=stop)
         finally:

@@ -23,6 +23,13 @@ class Output(StrEnum):
     ENTRIES = "entries"
 
 
+class Log(StrEnum):
+    """How a command talks on stderr."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 class WhenFull(StrEnum):
     """What gives way when a spool is full."""
 
@@ -363,6 +370,20 @@ OutputOption = Annotated[
 QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.", rich_help_panel=OUTPUT)]
 VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="Show whole payloads.", rich_help_panel=OUTPUT)]
 
+LogOption = Annotated[
+    Log,
+    typer.Option("--log", help="How to talk on stderr: sentences, or JSON lines.", rich_help_panel=OUTPUT),
+]
+MetricsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics",
+        metavar="[HOST]:PORT",
+        help="Serve counts for Prometheus there; without HOST on every address.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
 
 class Shared:
     """What replay and sniff both take: option and default. A member's name is that of the flag."""
@@ -412,6 +433,8 @@ class Shared:
     output: OutputOption = None
     quiet: QuietOption = False
     verbose: VerboseOption = False
+    log: LogOption = Log.TEXT
+    metrics: MetricsOption = None
 
 
 def with_shared(command: Command) -> Command:

@@ -1,12 +1,12 @@
 """`pcapeda resend`: what waits in a spool is delivered."""
 
-import sys
+from contextlib import closing
 from typing import Annotated, Literal
 
 import typer
 
 from pcapeda.cli import options
-from pcapeda.cli.running import complain, stopped_by_signals, undelivered
+from pcapeda.cli.running import open_voice, stopped_by_signals
 
 
 def resend(
@@ -25,16 +25,17 @@ def resend(
     transport: options.TransportOption = options.Transport.FAST,
     grace: options.GraceOption = 10.0,
     quiet: options.QuietOption = False,
+    log: options.LogOption = options.Log.TEXT,
 ) -> None:
     """Deliver what a spool has kept, oldest first, to the bus it was meant for.
 
     Ctrl-C ends it at any point: what was not delivered stays in the spool.
     """
     from pcapeda.errors import BadConfig
+    from pcapeda.events.quotas import USD_PER_MILLION_EVENTS
     from pcapeda.job import Bus
     from pcapeda.parts import spool_target
     from pcapeda.pipeline import resend as deliver
-    from pcapeda.view import Talk, open_console, show_summary
 
     if dead and limited:
         raise BadConfig("--dead and --limited are two places in a spool: give one of them")
@@ -48,17 +49,10 @@ def resend(
         max_request_bytes,
         transport.value,
     )
-    stderr = open_console(sys.stderr)
-    talk = Talk(stderr, quiet=quiet, progress=True, costs_money=True)
-    with stopped_by_signals() as stop:
-        try:
-            report = deliver(folder, target, aside=aside, grace_s=grace, watcher=talk, stop=stop, on_step=talk.drained)
-        finally:
-            talk.close()
+    voice = open_voice({"log": log, "quiet": quiet}, costs_money=True, price=USD_PER_MILLION_EVENTS, progress=True)
+    with stopped_by_signals(voice.stopped) as stop, closing(voice):
+        report = deliver(folder, target, aside=aside, grace_s=grace, watcher=voice, stop=stop, on_step=voice.drained)
     if report.ended_by is not None:
-        complain(report.ended_by)
-    if not quiet:
-        show_summary(report, stderr, delivered="delivered", costs_money=True)
-    elif report.lost:
-        talk.note(f"not delivered: {undelivered(report)}")
+        voice.complain(report.ended_by)
+    voice.summary(report)
     raise typer.Exit(report.status())

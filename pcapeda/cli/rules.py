@@ -84,6 +84,7 @@ def try_rules(
     from pcapeda.events.shape import Shape
     from pcapeda.model import ACCOUNT, REGION
     from pcapeda.suite import Suite, is_suite, read_suite, run_suite, with_expectations
+    from pcapeda.view import stopped_at_once
 
     suites = [read_suite(path) for path in captures if is_suite(path)]
     plain = tuple(path for path in captures if not is_suite(path))
@@ -113,7 +114,7 @@ def try_rules(
         suites = [with_expectations(one, expect) if expect else one]
     wanted = max(show, 1 if targets else 0)
     results = []
-    with stopped_by_signals() as stop:
+    with stopped_by_signals(stopped_at_once) as stop:
         for one in suites:
             loaded = load_rules(list(one.rules), one.parameters, region, profile, endpoint_url, one)
             results.append(run_suite(one, show=wanted, loaded=loaded, stop=stop))

@@ -6,33 +6,39 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from threading import Event
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from pcapeda.cli.options import Output
-from pcapeda.errors import BadConfig, ExitStatus, OutputClosed, PcapedaError
+from pcapeda.cli.options import Log, Output
+from pcapeda.errors import BadConfig, ExitStatus, OutputClosed
 from pcapeda.model import REGION, Entry, Report, Sink, entry_lines, event_lines
 
 if TYPE_CHECKING:
     from pcapeda.job import Job
+    from pcapeda.log import JsonLog
+    from pcapeda.metrics import Metrics
+    from pcapeda.privileges import Account
+    from pcapeda.view import Talk
+
+
+def check_output(job: "Job", given: Mapping[str, Any]) -> None:
+    """Raises `BadConfig` for an output format without a dry run, and for what a dry run cannot keep."""
+    if given["output"] is not None and not given["dry_run"]:
+        raise BadConfig("-o/--output says how a dry run prints", hint="add -n/--dry-run")
+    if given["dry_run"] and (job.spool is not None or job.checkpoint is not None):
+        raise BadConfig("--spool and --checkpoint are about delivery: a dry run delivers nothing")
 
 
 def choose_sink(job: "Job", given: Mapping[str, Any]) -> Sink:
-    """A bus, or for a dry run the terminal or a pipe. Raises `BadConfig` for an output format without a dry run."""
-    output: Output | None = given["output"]
+    """A bus, or for a dry run the terminal or a pipe."""
     if not given["dry_run"]:
-        if output is not None:
-            raise BadConfig("-o/--output says how a dry run prints", hint="add -n/--dry-run")
         from pcapeda.parts import event_bus
 
         return event_bus(job.bus)
-    if job.spool is not None or job.checkpoint is not None:
-        raise BadConfig("--spool and --checkpoint are about delivery: a dry run delivers nothing")
-    if output is None:
-        output = Output.PRETTY if sys.stdout.isatty() else Output.JSONL
+    output = given["output"] or (Output.PRETTY if sys.stdout.isatty() else Output.JSONL)
     if output is Output.PRETTY:
         if job.jobs > 1:
             raise BadConfig("--jobs is for machines that read: a person cannot keep up", hint="add -o jsonl")
@@ -54,59 +60,109 @@ def choose_sink(job: "Job", given: Mapping[str, Any]) -> Sink:
     return LineSink(sys.stdout, with_rules if job.rules else partial(event_lines, region=region))
 
 
-def carry_out(job: "Job", given: Mapping[str, Any], *, first_words: Callable[["Job"], str]) -> ExitStatus:
+def carry_out(
+    job: "Job", given: Mapping[str, Any], *, first_words: Callable[["Job"], str], drop_to: str | None = None
+) -> ExitStatus:
     """Run the job with signals, progress and summary in place; the exit status says how it went.
 
-    Before a run that costs money `first_words` are said.
+    Before a run that costs money `first_words` are said. `drop_to` is the user that the process becomes for good: what
+    needs rights (sockets, a port) is claimed before, all else is opened as that user.
     """
+    from pcapeda.parts import live_source
     from pcapeda.pipeline import execute
-    from pcapeda.view import Talk, open_console, plural, show_summary
 
-    sink, quiet = choose_sink(job, given), given["quiet"]
-    stderr = open_console(sys.stderr)
-    same_screen = not sink.costs_money and sys.stdout.isatty()
-    talk = Talk(stderr, quiet=quiet, progress=not same_screen, costs_money=sink.costs_money, price=job.price)
-    with stopped_by_signals() as stop:
-        try:
-            if sink.costs_money:
-                talk.say(first_words(job))
-            report = execute(job, sink=sink, watcher=talk, stop=stop)
-        finally:
-            talk.close()
-            sink.close()
-    closed = isinstance(report.ended_by, OutputClosed)
-    if report.ended_by is not None and not closed:
-        complain(report.ended_by)
-    nothing_read = report.bad_inputs > 0 and report.frames == 0
-    if not quiet and not closed and not nothing_read:
-        word = "delivered" if sink.costs_money else "printed"
-        show_summary(report, stderr, delivered=word, costs_money=sink.costs_money, price=job.price)
-    elif (report.refused or report.dead or report.limited or report.events_spooled) and not closed:
-        talk.note(f"not delivered: {undelivered(report)}")
+    check_output(job, given)
+    costs_money = not given["dry_run"]
+    same_screen = not costs_money and sys.stdout.isatty()
+    voice = open_voice(given, costs_money=costs_money, price=job.price, progress=not same_screen)
+    with ExitStack() as stack:
+        account = find_account(drop_to)
+        metrics = open_metrics(given, price=job.price if costs_money else 0.0)
+        source = None
+        if job.interfaces:
+            source = live_source(job)
+            stack.callback(source.close)
+            source.claim()
+        if account is not None:
+            from pcapeda.privileges import drop
+
+            drop(account)
+        sink = choose_sink(job, given)
+        stop = stack.enter_context(stopped_by_signals(voice.stopped))
+        stack.callback(sink.close)
+        stack.callback(voice.close)
+        if metrics is not None:
+            metrics.start()
+            voice.say(f"metrics on {metrics.place}")
+        if costs_money:
+            voice.say(first_words(job))
+        watcher = voice if metrics is None else AlsoCounted(voice, metrics)
+        report = execute(job, sink=sink, watcher=watcher, stop=stop, source=source)
+    if isinstance(report.ended_by, OutputClosed):
+        return report.status()
+    if report.ended_by is not None:
+        voice.complain(report.ended_by)
+    voice.summary(report, brief=report.bad_inputs > 0 and report.frames == 0)
     if report.events_spooled and job.spool is not None:
-        talk.note(f"{plural(report.events_spooled, 'event')} in the spool: pcapeda resend {job.spool}")
+        from pcapeda.view import plural
+
+        voice.note(f"{plural(report.events_spooled, 'event')} in the spool: pcapeda resend {job.spool}")
     if report.limited and job.spool is not None:
-        talk.note(f"what limits kept back is there, too: pcapeda resend {job.spool} --limited")
+        voice.note(f"what limits kept back is there, too: pcapeda resend {job.spool} --limited")
     return report.status()
 
 
-def undelivered(report: Report) -> str:
-    """What was not delivered, in words."""
-    counts = [*report.refused.most_common(), *((f"dead: {code}", count) for code, count in report.dead.most_common())]
-    counts += [(f"kept back: {limit}", count) for limit, count in report.limited.most_common()]
-    if report.spooled:
-        counts.append(("spooled", report.spooled))
-    return ", ".join(f"{count:,} {reason}" for reason, count in counts)
+def find_account(drop_to: str | None) -> "Account | None":
+    """Whom to become, if so asked. Raises `BadConfig`."""
+    if drop_to is None:
+        return None
+    from pcapeda.privileges import account
+
+    return account(drop_to)
+
+
+def open_metrics(given: Mapping[str, Any], *, price: float) -> "Metrics | None":
+    """The endpoint that was asked for, with its port taken. Raises `BadConfig`, `NoRights`."""
+    if given["metrics"] is None:
+        return None
+    from pcapeda.metrics import Metrics
+
+    return Metrics(given["metrics"], price=price)
+
+
+def open_voice(given: Mapping[str, Any], *, costs_money: bool, price: float, progress: bool) -> "Talk | JsonLog":
+    """What speaks on stderr: sentences for a person, or JSON lines for a program."""
+    if given["log"] is Log.JSON:
+        from pcapeda.log import JsonLog
+
+        return JsonLog(quiet=given["quiet"], costs_money=costs_money, price=price)
+    from pcapeda.view import Talk, open_console
+
+    console = open_console(sys.stderr)
+    return Talk(console, quiet=given["quiet"], progress=progress, costs_money=costs_money, price=price)
+
+
+class AlsoCounted:
+    """A watcher whose counts metrics get, too."""
+
+    def __init__(self, voice: "Talk | JsonLog", metrics: "Metrics") -> None:
+        self.note, self.say = voice.note, voice.say
+        self._ticks = (voice.tick, metrics.tick)
+
+    def tick(self, report: Report, reading: Report, position: int, size: int | None) -> None:
+        """Hand the counts to both."""
+        for tick in self._ticks:
+            tick(report, reading, position, size)
 
 
 @contextmanager
-def stopped_by_signals() -> Iterator[Event]:
+def stopped_by_signals(last_words: Callable[[], None]) -> Iterator[Event]:
     """SIGINT and SIGTERM set the event that the run looks at; a second one ends the program at once."""
     stop = Event()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         if stop.is_set():
-            os.write(2, b"\npcapeda: stopped at once; what was under way may be lost\n")
+            last_words()
             os._exit(ExitStatus.INTERRUPTED)
         stop.set()
 
@@ -202,10 +258,3 @@ def parameters_of(given: list[str] | None) -> dict[str, str]:
             raise BadConfig(f"--parameter {one}: it must look like NAME=VALUE")
         parameters[name] = value
     return parameters
-
-
-def complain(error: PcapedaError) -> None:
-    """One line on stderr that says what is wrong, and a second one if it is known what helps."""
-    print(f"pcapeda: {error}", file=sys.stderr)  # noqa: T201
-    if error.hint:
-        print(f"hint: {error.hint}", file=sys.stderr)  # noqa: T201

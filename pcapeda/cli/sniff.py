@@ -36,6 +36,15 @@ def sniff(
             "--buffer-mib", metavar="N", min=1, max=2047, help="Kernel receive buffer in MiB.", rich_help_panel=LIVE
         ),
     ] = 64,
+    drop_privileges: Annotated[
+        str | None,
+        typer.Option(
+            "--drop-privileges",
+            metavar="USER[:GROUP]",
+            help="Become this user for good once the sockets are open.",
+            rich_help_panel=LIVE,
+        ),
+    ] = None,
     **given: Any,
 ) -> None:
     """Emit UDP datagrams as EventBridge events while they arrive on an interface.
@@ -50,4 +59,4 @@ def sniff(
     from pcapeda.parts import rate_in_force
 
     job = make_job(given, interfaces=tuple(interface), duration_s=duration, write=write, buffer_mib=buffer_mib)
-    raise typer.Exit(carry_out(job, given, first_words=rate_in_force))
+    raise typer.Exit(carry_out(job, given, first_words=rate_in_force, drop_to=drop_privileges))

@@ -15,7 +15,7 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from threading import Condition, Thread
 from time import monotonic
 from types import TracebackType
@@ -55,7 +55,7 @@ class LiveSource:
     """
 
     queue_drops = 0
-    """Frames given up between ring and reader: none, ever. A full queue leaves them in the ring."""
+    """Frames given up between ring and reader: none before `leave`. A full queue leaves them in the ring."""
 
     def __init__(
         self,
@@ -75,6 +75,7 @@ class LiveSource:
         self._tick_s = tick_ns / _NS
         self._snaplen = snaplen
         self._promisc = promisc
+        self._claimed: list[tuple[Device, socket.socket, bytes]] = []
         self._rings: list[Ring] = []
         self._drops = 0
         self._number = 0
@@ -98,45 +99,64 @@ class LiveSource:
     ) -> None:
         self.close()
 
-    def open(self) -> None:
-        """Start receiving.
+    def claim(self) -> None:
+        """Open the sockets, which receive nothing yet, and compile the filter for them.
 
-        Raises `NoSuchInterface`, `NoRights`, `BadFilter`, or `BadConfig` for an interface that is down and for memory
-        that the kernel does not have.
+        Only this needs rights; `open` does it if it was not done. Raises `NoSuchInterface`, `NoRights`, `BadFilter`, or
+        `BadConfig` for an interface that is down.
         """
         need_linux()
         if not self._names:
             raise BadConfig("no interface to listen on")
         if ANY in self._names and len(self._names) > 1:
             raise BadConfig("'any' listens on all interfaces already: name it alone")
-        devices = list({device.ifindex: device for device in map(find, self._names)}.values())
-        try:
-            for device in devices:
-                self._rings.append(Ring(_open(device), device, self._buffer_bytes // len(devices)))
-            for ring in self._rings:
-                ring.arm(self._socket_program(ring), promisc=self._promisc)
+        devices = {device.ifindex: device for device in map(find, self._names)}
+        with self._undone_on_failure():
+            for device in devices.values():
+                opened = _open(device)
+                self._claimed.append((device, opened, b""))
+                self._claimed[-1] = (device, opened, self._socket_program(device))
+
+    def open(self) -> None:
+        """Start receiving.
+
+        Raises what `claim` does, or `BadConfig` for memory that the kernel does not have.
+        """
+        if not self._claimed:
+            self.claim()
+        share = self._buffer_bytes // len(self._claimed)
+        claimed, self._claimed = self._claimed, []
+        self._rings = [Ring(opened, device, share) for device, opened, _ in claimed]
+        with self._undone_on_failure():
+            for ring, (_, _, program) in zip(self._rings, claimed, strict=True):
+                ring.arm(program, promisc=self._promisc)
             for ring in self._rings:
                 ring.bind()
+        self._waker, waked = socket.socketpair()
+        self._waker.setblocking(False)
+        self._thread = Thread(target=self._receive, args=(waked,), name="pcapeda receiver", daemon=True)
+        self._thread.start()
+
+    @contextmanager
+    def _undone_on_failure(self) -> Iterator[None]:
+        try:
+            yield
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):  # gone in the meantime, or a kernel that cannot do this
                 names = ", ".join(self._names)
                 raise BadConfig(f"cannot capture on {names}: {error.strerror or error}") from error
             raise
-        self._waker, waked = socket.socketpair()
-        self._waker.setblocking(False)
-        self._thread = Thread(target=self._receive, args=(waked,), name="pcapeda receiver", daemon=True)
-        self._thread.start()
 
-    def _socket_program(self, ring: Ring) -> bytes:
-        interface = ring.device.name if ring.device.ifindex else None
+    def _socket_program(self, device: Device) -> bytes:
+        interface = device.name if device.ifindex else None
         without_tcp = "not tcp"
         if self._filter is not None and self._filter.expression.strip():
             # Alone first: its own words for its own mistakes, and brackets that do not pair cannot reach around ours.
-            self._filter.check_for(ring.linktype)
+            self._filter.check_for(device.linktype)
             # Ours comes first: a `vlan` in the other shifts where all that follows looks.
             without_tcp += f" and ({self._filter.expression})"
-        return Filter(without_tcp).program(ring.linktype, interface=interface, snaplen=self._snaplen)
+        return Filter(without_tcp).program(device.linktype, interface=interface, snaplen=self._snaplen)
 
     @property
     def granted_buffer(self) -> int:
@@ -155,6 +175,12 @@ class LiveSource:
             with suppress(OSError):  # full: it is awake; closed: it has ended
                 self._waker.send(b"\0")
 
+    def leave(self, read: int) -> None:
+        """Give up what was received and not read; `read` is the number of the last frame that was."""
+        for ring in self._rings:
+            ring.refuse_all()
+        self.queue_drops = max(0, sum(ring.count()[0] for ring in self._rings) - read)
+
     def close(self) -> None:
         """Let go of everything, also of frames that nobody has looked at."""
         self._closing = True
@@ -167,6 +193,9 @@ class LiveSource:
             self.kernel_drops()
         if self._waker is not None:
             self._waker.close()
+        for _, opened, _ in self._claimed:
+            opened.close()
+        self._claimed = []
         for ring in self._rings:
             ring.close()
         self._rings.clear()
