@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from pcapeda.cli.options import Log, Output
 from pcapeda.errors import BadConfig, ExitStatus, OutputClosed
-from pcapeda.model import REGION, Entry, Report, Sink, entry_lines, event_lines
 
 if TYPE_CHECKING:
     from pcapeda.job import Job
     from pcapeda.log import JsonLog
     from pcapeda.metrics import Metrics
+    from pcapeda.model import Entry, Report, Sink
     from pcapeda.privileges import Account
     from pcapeda.view import Talk
 
@@ -32,7 +32,7 @@ def check_output(job: "Job", given: Mapping[str, Any]) -> None:
         raise BadConfig("--spool and --checkpoint are about delivery: a dry run delivers nothing")
 
 
-def choose_sink(job: "Job", given: Mapping[str, Any]) -> Sink:
+def choose_sink(job: "Job", given: Mapping[str, Any]) -> "Sink":
     """A bus, or for a dry run the terminal or a pipe."""
     if not given["dry_run"]:
         from pcapeda.parts import event_bus
@@ -45,14 +45,15 @@ def choose_sink(job: "Job", given: Mapping[str, Any]) -> Sink:
         from pcapeda.view import PrettySink, open_console
 
         return PrettySink(open_console(sys.stdout), whole=given["verbose"], rules=bool(job.rules))
+    from pcapeda.model import REGION, entry_lines, event_lines
     from pcapeda.sinks.lines import LineSink
 
     region = job.bus.region or REGION
 
-    def with_rules(entries: Sequence[Entry]) -> str:
-        events = zip(entries, event_lines(entries, region=region).splitlines(), strict=True)
+    def with_rules(entries: "Sequence[Entry]") -> str:
         return "".join(
-            f'{event[:-1]},"matched-rules":{json.dumps(entry.rules, ensure_ascii=False)}}}\n' for entry, event in events
+            f'{entry.event_json(region=region)[:-1]},"matched-rules":{json.dumps(entry.rules, ensure_ascii=False)}}}\n'
+            for entry in entries
         )
 
     if output is Output.ENTRIES:
@@ -149,7 +150,7 @@ class AlsoCounted:
         self.note, self.say = voice.note, voice.say
         self._ticks = (voice.tick, metrics.tick)
 
-    def tick(self, report: Report, reading: Report, position: int, size: int | None) -> None:
+    def tick(self, report: "Report", reading: "Report", position: int, size: int | None) -> None:
         """Hand the counts to both."""
         for tick in self._ticks:
             tick(report, reading, position, size)
