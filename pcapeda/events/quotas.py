@@ -1,7 +1,8 @@
 """EventBridge's limits and prices as named numbers, each with its source and the date it was read.
 
 'model' is the service model `events` 2015-10-07 as botocore 1.44.5 ships it (read 2026-11); 'guide' the EventBridge
-User Guide; 'pricing' the EventBridge pricing page (most Regions).
+User Guide; 'pricing' the EventBridge pricing page (most Regions). 'model v2' is `eventbridgev2` 2025-05-15 as botocore
+1.44.8 ships it, 'guide v2' the User Guide's chapter on Custom Event Buses (both read 2026-11).
 """
 
 import re
@@ -46,7 +47,41 @@ BUS_NAME_CHARACTERS = 256
 BUS = re.compile(r"(arn:aws[\w-]*:events:[a-z]+-[a-z]+-[\w-]+:[0-9]{12}:event-bus/)?([/.\-_A-Za-z0-9]+)", re.ASCII)
 """A bus's name or ARN (model, EventBusNameOrArn); the second group is the name."""
 
-_BUS_V2 = re.compile(r"arn:[^:]*:events:[^:]*:[^:]*:event-busv2/.*")
+BUS_V2 = re.compile(
+    r"arn:aws(?:-[a-z0-9]+)*:events:(?P<region>[a-z][a-z0-9]*(?:-[a-z0-9]+)*):(?P<account>[0-9]{12})"
+    r":event-busv2/(?P<name>[A-Za-z0-9][.\-_A-Za-z0-9]{0,255})/[a-z0-9]{25}"
+)
+"""The ARN of a bus of EventBridge v2 (model v2, EventBusArn)."""
+
+_MEANT_V2 = re.compile(r"arn:[^:]*:events:[^:]*:[^:]*:event-busv2/.*")
+
+ENTRIES_PER_REQUEST_V2 = 100
+"""PutEvents and PutRawEvents of v2 take 1 to 100 entries (model v2, PutEventsRequestEntryList)."""
+
+REQUEST_BYTES_V2 = 1_048_576
+"""'The total size of all event entries in a request must not exceed 1 MB (1,048,576 bytes)', for raw events data and
+metadata, keys and values (model v2, PutEvents and PutRawEvents)."""
+
+UNCOUNTED_BYTES = 256
+"""What an entry of v2 may have beyond the bytes of `entry_size`: its ids, its content type, the names of metadata. How
+the service counts an entry is not stated."""
+
+RESOURCES_V2 = 100
+"""Most Resources of an entry (model v2, PutEventsResourceList)."""
+
+DEDUPLICATION_S = 300
+"""For how long a bus of v2 knows an event again by its DeduplicationId (guide v2, 'Custom Event Bus quotas')."""
+
+GROUPS_V2 = 64
+"""How many groups flows are hashed into unless told otherwise. Each may take 1,500 events and KB a second (guide v2,
+'Ingestion per event group per second')."""
+
+PATTERN_BYTES_V2 = 4_096
+"""All filters of a subscriber together (guide v2, 'Filtering events for a subscriber')."""
+
+KB = 1_024
+"""Each started KB of an event is billed on a bus of v2 ('billed per KB, rounded up', AWS's own notes on its costs);
+what a KB costs is not in any source this program could read."""
 
 
 def entry_size(source: str, detail_type: str, detail: str, resources: Sequence[str], *, timed: bool) -> int:
@@ -96,8 +131,15 @@ def check_identity(source: str | None, detail_type: str | None, resources: Seque
         _check_text("--resource", resource, RESOURCE_CHARACTERS)
     if bus is None:
         return
-    if _BUS_V2.fullmatch(bus):
-        raise BadConfig(f"--bus {bus}: buses of EventBridge v2 are not supported by this version; give a classic bus")
+    if _MEANT_V2.fullmatch(bus):
+        if not BUS_V2.fullmatch(bus):
+            raise BadConfig(
+                f"--bus {shown(bus)}: not the ARN of a bus of EventBridge v2",
+                hint="it ends in :event-busv2/NAME/ID, with an ID of 25 lower-case letters and digits",
+            )
+        if len(resources) > RESOURCES_V2:
+            raise BadConfig(f"--resource: an event on a bus of EventBridge v2 has at most {RESOURCES_V2} of them")
+        return
     if not bus_name_ok(bus):
         raise BadConfig(f"--bus {shown(bus)}: neither the name nor the ARN of an event bus")
 
