@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pcapeda.errors import BadConfig
 from pcapeda.events.shape import Shape
-from pcapeda.job import Job
+from pcapeda.job import Job, check_raw
 from pcapeda.model import ACCOUNT, REGION, Report
 from pcapeda.pipeline import execute
+from pcapeda.rules.dialects import Dialect, in_dialect
 from pcapeda.rules.documents import read_document
 from pcapeda.rules.load import Loaded, load
 from pcapeda.rules.rule import DEFAULT_BUS
@@ -33,6 +34,7 @@ class Suite:
     rules: tuple[str, ...] = ()
     parameters: Mapping[str, str] = field(default_factory=dict)
     bus: str = DEFAULT_BUS
+    dialect: Dialect = "classic"
     account: str = ACCOUNT
     region: str = REGION
     shape: Shape = field(default_factory=Shape)
@@ -74,8 +76,14 @@ def run_suite(suite: Suite, *, show: int = 0, loaded: Loaded | None = None, **ru
 
     Raises `BadRule`, `BadCapture`, `BadConfig` for what cannot be read or honoured.
     """
-    loaded = loaded or load(suite.rules, parameters=suite.parameters, region=suite.region, account=suite.account)
-    trial = Trial(loaded.rules, bus=suite.bus, account=suite.account, region=suite.region, show=show)
+    if suite.dialect == "v2-raw":
+        check_raw(suite.shape)
+    if loaded is None:
+        loaded = load(suite.rules, parameters=suite.parameters, region=suite.region, account=suite.account)
+    loaded = in_dialect(loaded, suite.dialect)
+    trial = Trial(
+        loaded.rules, bus=suite.bus, account=suite.account, region=suite.region, show=show, dialect=suite.dialect
+    )
     job = Job(
         captures=suite.captures,
         filter=suite.filter,
@@ -109,12 +117,16 @@ def read_suite(path: str) -> Suite:
     except BadConfig as error:
         raise BadConfig(f"{path}: {error}") from None
     parameters = _mapping(path, told.get("parameters", {}), "parameters")
+    dialect = _text(path, told, "dialect", "classic")
+    if dialect not in get_args(Dialect):
+        raise BadConfig(f"{path}: no dialect {dialect!r}; there are: {', '.join(get_args(Dialect))}")
     return Suite(
         name=Path(path).name,
         captures=captures,
         rules=rules,
         parameters={str(key): str(value) for key, value in parameters.items()},
         bus=_text(path, told, "bus", DEFAULT_BUS) or DEFAULT_BUS,
+        dialect=dialect,  # type: ignore[arg-type]
         account=_text(path, told, "account", ACCOUNT) or ACCOUNT,
         region=_text(path, told, "region", REGION) or REGION,
         shape=shape,
@@ -126,7 +138,10 @@ def read_suite(path: str) -> Suite:
 
 
 _SUITE_KEYS = frozenset(
-    ("captures", "rules", "parameters", "bus", "account", "region", "event", "filter", "ports", "decapsulate", "expect")
+    {
+        *("captures", "rules", "parameters", "bus", "dialect", "account", "region", "event", "filter", "ports"),
+        *("decapsulate", "expect"),
+    }
 )
 _EVENT_KEYS = frozenset(("shape", "source", "detail-type", "resources", "text", "json-payload"))
 _EXPECT_KEYS = frozenset(("rule", "unmatched", "count", "at-least", "at-most", "none", "all-of-port"))

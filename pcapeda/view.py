@@ -224,12 +224,12 @@ class Talk:
         quiet: bool = False,
         progress: bool = False,
         costs_money: bool,
-        price: float = quotas.USD_PER_MILLION_EVENTS,
+        tariff: quotas.Tariff = quotas.CLASSIC,
     ) -> None:
         self._console = console
         self._quiet = quiet
         self._costs_money = costs_money
-        self._price = price
+        self._tariff = tariff
         self._wanted = progress and console.is_terminal and not quiet
         self._progress: Progress | None = None
         self._task: TaskID | None = None
@@ -258,7 +258,7 @@ class Talk:
         rate = datagrams / max(time.monotonic() - self._started, 0.001)
         told = f"{datagrams:,} datagrams · {rate:,.0f}/s"
         if self._costs_money:
-            told += f" · {usd(quotas.cost_usd(report.chunks, self._price))}"
+            told += f" · {billed(report.chunks, self._tariff)}"
         if report.refused:
             told += f" · {report.refused.total():,} refused"
         if report.turned_away:
@@ -282,7 +282,7 @@ class Talk:
             self._progress.start()
         assert self._task is not None
         gone = report.inherited - report.spooled
-        self._progress.update(self._task, completed=gone, told=f"events · {usd(quotas.cost_usd(report.chunks))}")
+        self._progress.update(self._task, completed=gone, told=f"events · {billed(report.chunks, self._tariff)}")
 
     def _start(self, size: int | None) -> None:
         from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
@@ -306,6 +306,12 @@ def usd(amount: float) -> str:
     return f"{amount:,.2f} USD" if amount >= 1 else f"{amount:.2g} USD" if amount >= 0.0001 else f"{amount:.6f} USD"
 
 
+def billed(units: int, tariff: quotas.Tariff) -> str:
+    """What so many billed units cost, or where that is not known, the units."""
+    cost = tariff.usd(units)
+    return f"{units:,} KB billed" if cost is None else usd(cost)
+
+
 def plural(number: int, noun: str) -> str:
     """`1 frame`, `2,000 frames`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
@@ -317,11 +323,11 @@ def show_summary(
     *,
     delivered: str,
     costs_money: bool,
-    price: float = quotas.USD_PER_MILLION_EVENTS,
+    tariff: quotas.Tariff = quotas.CLASSIC,
 ) -> None:
     """The law of conservation in a few lines: what was read, what became of it, what it cost.
 
-    `delivered` is the word for what the sink did: delivered, printed; `price` is in USD per million events.
+    `delivered` is the word for what the sink did: delivered, printed.
     """
     from rich.text import Text
 
@@ -362,6 +368,8 @@ def show_summary(
         if report.events_refused:
             told += f", and {plural(report.events_refused, 'report event')} refused"
         lines.append((delivered, told, ""))
+    if report.known:
+        lines.append(("known", f"{plural(report.known, 'event')} of these the bus had already and published once", ""))
     for reason, count in report.refused.most_common():
         words = report.messages.get(reason, "")
         lines.append(("refused", f"{count:,} {reason}" + (f": {words}" if words else ""), "red"))
@@ -387,8 +395,10 @@ def show_summary(
     if report.damages:
         lines.append(("damaged", f"{plural(len(report.damages), 'place')} in the input", "red"))
     if costs_money:
-        cost = f"{plural(report.requests, 'request')}, {plural(report.chunks, 'billed event')} of 64 KB"
-        lines.append(("cost", f"{cost}: about {usd(quotas.cost_usd(report.chunks, price))}", ""))
+        units = f"{report.chunks:,} KB billed" if tariff.v2 else f"{plural(report.chunks, 'billed event')} of 64 KB"
+        cost = tariff.usd(report.chunks)
+        about = f": about {usd(cost)}" if cost is not None else f"; {quotas.PRICE_UNKNOWN}"
+        lines.append(("cost", f"{plural(report.requests, 'request')}, {units}{about}", ""))
     for label, words, style in lines:
         console.print(Text.assemble((f"{label:<10} ", "bold"), (words, style)), soft_wrap=True)
 

@@ -20,6 +20,8 @@ def resend(
     endpoint_url: options.EndpointUrlOption = None,
     max_request_bytes: options.MaxRequestBytesOption = 1_000_000,
     transport: options.TransportOption = options.Transport.FAST,
+    raw: options.RawOption = False,
+    price: options.PriceOption = None,
     grace: options.GraceOption = 10.0,
     quiet: options.QuietOption = False,
 ) -> None:
@@ -27,6 +29,9 @@ def resend(
 
     Ctrl-C ends it at any point: what was not delivered stays in the spool.
     """
+    from dataclasses import replace
+
+    from pcapeda.events import quotas
     from pcapeda.job import Bus
     from pcapeda.parts import spool_target
     from pcapeda.pipeline import resend as deliver
@@ -41,8 +46,14 @@ def resend(
         max_request_bytes,
         transport.value,
     )
+    if target.v2:  # the groups that keep an order are in the events themselves
+        target = replace(target, groups=meant.groups, raw=raw or meant.raw)
+    elif raw:
+        target = replace(target, raw=True)
+    target.check()
     stderr = open_console(sys.stderr)
-    talk = Talk(stderr, quiet=quiet, progress=True, costs_money=True)
+    tariff = quotas.tariff(v2=target.v2, price=price)
+    talk = Talk(stderr, quiet=quiet, progress=True, costs_money=True, tariff=tariff)
     with stopped_by_signals() as stop:
         try:
             report = deliver(folder, target, dead=dead, grace_s=grace, watcher=talk, stop=stop, on_step=talk.drained)
@@ -51,7 +62,7 @@ def resend(
     if report.ended_by is not None:
         complain(report.ended_by)
     if not quiet:
-        show_summary(report, stderr, delivered="delivered", costs_money=True)
+        show_summary(report, stderr, delivered="delivered", costs_money=True, tariff=tariff)
     elif report.lost:
         talk.note(f"not delivered: {undelivered(report)}")
     raise typer.Exit(report.status())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pcapeda.cli.options import Output
 from pcapeda.errors import BadConfig, ExitStatus, OutputClosed, PcapedaError
-from pcapeda.model import REGION, Entry, Report, Sink, entry_lines, event_lines
+from pcapeda.model import REGION, Entry, Report, Sink, entry_lines, entry_v2_lines, event_lines
 
 if TYPE_CHECKING:
     from pcapeda.job import Job
@@ -43,15 +43,22 @@ def choose_sink(job: "Job", given: Mapping[str, Any]) -> Sink:
 
     region = job.bus.region or REGION
 
+    as_events: Callable[[Sequence[Entry]], str] = partial(event_lines, region=region)
+    as_entries: Callable[[Sequence[Entry]], str] = partial(entry_lines, bus=job.bus.name)
+    if job.bus.v2:
+        as_entries = partial(entry_v2_lines, raw=job.bus.raw)
+    if job.bus.raw:
+        as_events = as_entries
+
     def with_rules(entries: Sequence[Entry]) -> str:
-        events = zip(entries, event_lines(entries, region=region).splitlines(), strict=True)
+        events = zip(entries, as_events(entries).split("\n"), strict=False)  # the last one is empty
         return "".join(
             f'{event[:-1]},"matched-rules":{json.dumps(entry.rules, ensure_ascii=False)}}}\n' for entry, event in events
         )
 
     if output is Output.ENTRIES:
-        return LineSink(sys.stdout, partial(entry_lines, bus=job.bus.name))
-    return LineSink(sys.stdout, with_rules if job.rules else partial(event_lines, region=region))
+        return LineSink(sys.stdout, as_entries)
+    return LineSink(sys.stdout, with_rules if job.rules else as_events)
 
 
 def carry_out(job: "Job", given: Mapping[str, Any], *, first_words: Callable[["Job"], str]) -> ExitStatus:
@@ -65,7 +72,7 @@ def carry_out(job: "Job", given: Mapping[str, Any], *, first_words: Callable[["J
     sink, quiet = choose_sink(job, given), given["quiet"]
     stderr = open_console(sys.stderr)
     same_screen = not sink.costs_money and sys.stdout.isatty()
-    talk = Talk(stderr, quiet=quiet, progress=not same_screen, costs_money=sink.costs_money, price=job.price)
+    talk = Talk(stderr, quiet=quiet, progress=not same_screen, costs_money=sink.costs_money, tariff=job.tariff)
     with stopped_by_signals() as stop:
         try:
             if sink.costs_money:
@@ -80,7 +87,7 @@ def carry_out(job: "Job", given: Mapping[str, Any], *, first_words: Callable[["J
     nothing_read = report.bad_inputs > 0 and report.frames == 0
     if not quiet and not closed and not nothing_read:
         word = "delivered" if sink.costs_money else "printed"
-        show_summary(report, stderr, delivered=word, costs_money=sink.costs_money, price=job.price)
+        show_summary(report, stderr, delivered=word, costs_money=sink.costs_money, tariff=job.tariff)
     elif (report.refused or report.dead or report.spooled) and not closed:
         talk.note(f"not delivered: {undelivered(report)}")
     if report.spooled and job.spool is not None:
@@ -152,6 +159,8 @@ def make_job(given: Mapping[str, Any], **own: Any) -> "Job":
             given["endpoint_url"],
             given["max_request_bytes"],
             given["transport"].value,
+            groups_of(ordered=given["ordered"], groups=given["groups"]),
+            given["raw"],
         ),
         aggregate_s=given["aggregate"],
         max_flows=given["max_flows"],
@@ -175,6 +184,15 @@ def make_job(given: Mapping[str, Any], **own: Any) -> "Job":
     )
     job.check()
     return job
+
+
+def groups_of(*, ordered: bool, groups: int | None) -> int | None:
+    """How many groups flows are hashed into, None where no order is kept. Raises `BadConfig`."""
+    from pcapeda.events.quotas import GROUPS_V2
+
+    if groups is not None and not ordered:
+        raise BadConfig("--groups says how --ordered keeps the order: give --ordered too")
+    return (groups if groups is not None else GROUPS_V2) if ordered else None
 
 
 def parse_sample(text: str | None) -> int | None:

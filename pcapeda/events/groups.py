@@ -113,4 +113,5 @@ class Grouper:
             f'{{"Destination":{{"IpAddress":"{key[0]}","Port":{key[1]}}},"IpVersion":{first.ip_version}'
             f'{capture},"Count":{len(group.packets)},"Packets":[{",".join(group.packets)}]}}'
         )
-        return summary_entry(self._shape, DETAIL_TYPE, detail, first.time_ns, len(group.packets)), None
+        number, towards = len(group.packets), f"{key[0]} {key[1]}"
+        return summary_entry(self._shape, DETAIL_TYPE, detail, first.time_ns, number, towards), None

@@ -7,6 +7,7 @@ User Guide; 'pricing' the EventBridge pricing page (most Regions). 'model v2' is
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from pcapeda.errors import BadConfig
 
@@ -76,9 +77,6 @@ GROUPS_V2 = 64
 """How many groups flows are hashed into unless told otherwise. Each may take 1,500 events and KB a second (guide v2,
 'Ingestion per event group per second')."""
 
-PATTERN_BYTES_V2 = 4_096
-"""All filters of a subscriber together (guide v2, 'Filtering events for a subscriber')."""
-
 KB = 1_024
 """Each started KB of an event is billed on a bus of v2 ('billed per KB, rounded up', AWS's own notes on its costs);
 what a KB costs is not in any source this program could read."""
@@ -106,6 +104,39 @@ def chunks_for(usd: float, price: float = USD_PER_MILLION_EVENTS) -> int:
     """How many billed events an amount pays for; what is beyond any bill counts as 10**15 events."""
     # A thousandth of an event on top: 0.000003 USD are three events, though the float lies a little below.
     return int(min(usd * 1_000_000 / price, 1e15) + 1e-3)
+
+
+class Tariff(NamedTuple):
+    """What a bus is paid for: each started `unit_bytes` of an event, at `price` USD per million (None: not known)."""
+
+    unit_bytes: int = CHUNK_BYTES
+    price: float | None = USD_PER_MILLION_EVENTS
+
+    @property
+    def v2(self) -> bool:
+        """Whether it is that of a bus of EventBridge v2."""
+        return self.unit_bytes == KB
+
+    def units(self, size: int) -> int:
+        """Billed units for one entry of `size` bytes."""
+        return chunks(size, self.unit_bytes)
+
+    def usd(self, units: float) -> float | None:
+        """The cost of so many units in USD, where the price is known."""
+        return None if self.price is None else cost_usd(units, self.price)
+
+
+CLASSIC = Tariff()
+
+
+def tariff(*, v2: bool, price: float | None) -> Tariff:
+    """The tariff of a bus, at its own price or the published one, which that of v2 is not as far as is known here."""
+    if v2:
+        return Tariff(KB, price)
+    return CLASSIC if price is None else Tariff(price=price)
+
+
+PRICE_UNKNOWN = "what a KB costs on a bus of EventBridge v2 is not known here (--price USD, per million KB, says it)"
 
 
 def requests_for(entries: int, size: int) -> int:
