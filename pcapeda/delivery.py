@@ -139,6 +139,8 @@ class Delivery:
         so they come after the others."""
         self._resting = 0
         """Entries in the spool that were tried in vain and wait for the next round."""
+        self._held_back = False
+        """Whether the oldest entries of the spool wait for others of their groups."""
         self._leave_spool = False
         self._flushing = False
         self._ending = False
@@ -281,7 +283,7 @@ class Delivery:
     def _step(self) -> None:
         """Wait for what comes next, at most a tenth of a second, and do what is due then."""
         until = (self._waiting[0][0] - self._clock()) / SECOND_NS if self._waiting else 0.1
-        if self._draining == 0 and self._more_in_spool() and not self._flights:
+        if self._draining == 0 and self._more_in_spool() and not self._flights and not self._held_back:
             now = self._clock()
             until = min(until, max(self._breaker.wait(now), self._flow.wait(now)) / SECOND_NS)
         pause = min(max(until, 0.0), 0.1)
@@ -452,6 +454,7 @@ class Delivery:
     def _set_free(self, entries: Sequence[Entry]) -> None:
         """These are done with: the next ones of their groups may go."""
         if self._lanes is not None:
+            self._held_back = False
             self._lanes.free(entries)
 
     def _count_refused(self, entries: Sequence[Entry], code: str) -> None:
@@ -649,6 +652,7 @@ class Delivery:
             for kept in taken:
                 (may_go if self._lanes.claim(kept.entry) else held).append(kept)
             spool.give_back(held)
+            self._held_back = not may_go
             if not may_go and not self._behind:
                 return None
             taken = may_go

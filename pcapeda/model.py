@@ -281,7 +281,7 @@ class Entry(NamedTuple):
         own: one that stands for many datagrams, or whose shape names it otherwise.
         """
         detail = json.loads(self.detail)
-        payload = detail.pop("Payload", None)
+        payload = detail.get("Payload") if isinstance(detail, dict) else None
         if not isinstance(payload, str):
             raise ValueError("the event has no payload of its own")
         metadata = {"source": self.source, "detail-type": self.detail_type}

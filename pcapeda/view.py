@@ -380,6 +380,8 @@ def show_summary(
         tries = f"{report.retried:,} times an event was tried again"
         if report.maybe_twice:
             tries += f"; {report.maybe_twice:,} times an answer was lost: so many may be delivered twice"
+            if tariff.v2:
+                tries += ", but for those that the bus knew again"
         lines.append(("retried", tries, ""))
     if report.unselected:
         lines.append(("left out", _counts(report.unselected), ""))
@@ -397,7 +399,7 @@ def show_summary(
     if costs_money:
         units = f"{report.chunks:,} KB billed" if tariff.v2 else f"{plural(report.chunks, 'billed event')} of 64 KB"
         cost = tariff.usd(report.chunks)
-        about = f": about {usd(cost)}" if cost is not None else f"; {quotas.PRICE_UNKNOWN}"
+        about = f": about {usd(cost)}" if cost is not None else ", at a price that is not known here"
         lines.append(("cost", f"{plural(report.requests, 'request')}, {units}{about}", ""))
     for label, words, style in lines:
         console.print(Text.assemble((f"{label:<10} ", "bold"), (words, style)), soft_wrap=True)

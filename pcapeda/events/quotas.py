@@ -136,7 +136,7 @@ def tariff(*, v2: bool, price: float | None) -> Tariff:
     return CLASSIC if price is None else Tariff(price=price)
 
 
-PRICE_UNKNOWN = "what a KB costs on a bus of EventBridge v2 is not known here (--price USD, per million KB, says it)"
+PRICE_UNKNOWN = "what a KB costs on a bus of EventBridge v2 is not known here: --price USD says it, per million KB"
 
 
 def requests_for(entries: int, size: int) -> int:

@@ -131,7 +131,7 @@ class EventBridgeV2Sink:
             try:
                 made.append(entry.put_raw_events_entry())
                 fit.append(entry)
-            except (ValueError, AttributeError) as error:
+            except ValueError as error:
                 unfit.append(Failed(entry, NO_PAYLOAD, False, f"cannot be sent raw: {error}"))
         if not fit:
             return Outcome(0, tuple(unfit))
