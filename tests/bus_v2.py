@@ -135,7 +135,9 @@ class Bus(ThreadingHTTPServer):
             raise Refused(500, "InternalException", "The request failed because of an internal service error.")
         if fault == "account" and chance < 0.3:
             raise Refused(429, "ThrottlingException", "Rate exceeded")
-        if fault == "no-reports" and any(entry.get("DetailType") == "UdpReport" for entry in entries):
+        if fault == "denied" or (
+            fault == "no-reports" and any(entry.get("DetailType") == "UdpReport" for entry in entries)
+        ):
             raise Refused(403, "AccessDeniedException", "not authorized to perform events:PutEvents")
         if fault == "poison" and any("poison" in _text(entry) for entry in entries):
             raise Refused(400, "InvalidInputException", "An entry is not valid")

@@ -65,7 +65,7 @@ def unusable(pattern: Pattern, dialect: Dialect) -> str:
         for test in field.tests:
             if test.kind in ("wildcard", "anything-but-wildcard"):
                 return f"{field.path}: a filter of a subscriber must not contain wildcard matchers, as {test.shown}"
-    size = len(pattern.text.encode("utf-8", "surrogatepass"))
+    size = pattern.size + len(pattern.text.encode("utf-8", "surrogatepass")) - len(pattern.text)
     if size > FILTER_BYTES:
         return f"it has {size:,} bytes, and all filters of a subscriber together {FILTER_BYTES:,}"
     return ""
