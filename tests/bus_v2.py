@@ -142,7 +142,7 @@ class Bus(ThreadingHTTPServer):
         if fault == "poison" and any("poison" in _text(entry) for entry in entries):
             raise Refused(400, "InvalidInputException", "An entry is not valid")
         results = [self._publish(entry) for entry in entries]
-        if fault == "reset-after" and chance < 0.3:
+        if fault == "reset-after" and self.requests % 3 == 1:
             self.unanswered += len(entries)
             return None
         return results
