@@ -1,11 +1,13 @@
 """Dialects: what patterns mean as filters on a bus of EventBridge v2, and that the classic language stays as it was."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pcapeda.events.schema import metadata_schema
 from pcapeda.events.shape import Shape
 from pcapeda.pipeline import Bus, Job, execute
 from pcapeda.rules.dialects import Dialect, event_of, in_dialect, unusable
@@ -13,7 +15,7 @@ from pcapeda.rules.load import load
 from pcapeda.rules.pattern import Pattern
 from pcapeda.sinks.memory import MemorySink
 from tests.bus_v2 import ARN
-from tests.command import FIXTURES, pcapeda
+from tests.command import FIXTURES, ROOT, pcapeda
 from tests.datagrams import EXAMPLE
 
 CLASSIC = {"source": ["udp.raw"], "detail": {"Destination": {"Port": [514]}}}
@@ -170,3 +172,11 @@ def test_a_run_to_a_bus_of_v2_judges_by_its_dialect(rules: Path) -> None:
     assert sink.entries
     assert {entry.rules for entry in sink.entries} == {("raw",)}
     assert {entry.raw()[1]["DestinationPort"] for entry in sink.entries} == {"514"}
+
+
+def test_the_page_names_all_metadata() -> None:
+    """docs/eventbridge-v2.md lists every name that lint knows, and no other."""
+    text = (ROOT / "docs" / "eventbridge-v2.md").read_text(encoding="utf-8")
+    table = text.partition("| metadata |")[2].partition("\n\n")[0]
+    first_cells = [line.split("|")[1] for line in table.splitlines()[2:]]
+    assert set(re.findall("`([^`]+)`", "".join(first_cells))) == set(metadata_schema("full")["properties"])
