@@ -470,7 +470,7 @@ class Report:
     entry twice (each such request counts)."""
     bytes_sent: int = 0
     chunks: int = 0
-    """Billed 64 KB chunks of the entries sent."""
+    """Billed units of the entries sent: chunks of 64 KB, or on a bus of EventBridge v2 KB."""
     kernel_drops: int = 0
     """Packets the kernel could not hand over in time (live only)."""
     queue_drops: int = 0

@@ -198,6 +198,8 @@ def forecast(job: Job) -> str:
         return "no telling beforehand how many events this makes (a pipe, compressed, or endless): see --max-cost"
     requests = -(-events // (quotas.ENTRIES_PER_REQUEST_V2 if tariff.v2 else quotas.ENTRIES_PER_REQUEST))
     told = f"at most {events:,} events in {requests:,} full requests"
+    if job.bus.groups is not None:  # of each group one event is under way
+        told = f"at most {events:,} events, in more requests than {requests:,}"
     if tariff.price is None:
         return f"{told} (judged by the size of the files); {quotas.PRICE_UNKNOWN}"
     cost = quotas.cost_usd(events, tariff.price)

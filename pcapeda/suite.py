@@ -72,7 +72,8 @@ def schema() -> dict[str, Any]:
 
 
 def run_suite(suite: Suite, *, show: int = 0, loaded: Loaded | None = None, **running: Any) -> Result:
-    """Load the rules, walk the captures through them, and judge. `running` goes to `pipeline.execute`.
+    """Load the rules, walk the captures through them, and judge. `running` goes to `pipeline.execute`, `loaded` are the
+    rules in the suite's dialect where they are loaded already.
 
     Raises `BadRule`, `BadCapture`, `BadConfig` for what cannot be read or honoured.
     """
@@ -80,7 +81,7 @@ def run_suite(suite: Suite, *, show: int = 0, loaded: Loaded | None = None, **ru
         check_raw(suite.shape)
     if loaded is None:
         loaded = load(suite.rules, parameters=suite.parameters, region=suite.region, account=suite.account)
-    loaded = in_dialect(loaded, suite.dialect)
+        loaded = in_dialect(loaded, suite.dialect)
     trial = Trial(
         loaded.rules, bus=suite.bus, account=suite.account, region=suite.region, show=show, dialect=suite.dialect
     )

@@ -100,6 +100,8 @@ def test_test_counts_by_dialect(rules: Path) -> None:
         counts[dialect] = {name: one.get("Silent") or one["Matches"] for name, one in found.items()}
         assert status == (0 if dialect == "classic" else 1)
         assert ("raw events have no detail" in talk) == (dialect == "v2-raw")
+        problems = json.loads(told)["Problems"]
+        assert len(problems) == len(set(problems)) == {"classic": 0, "v2": 1, "v2-raw": 2}[dialect]
     ports = counts["classic"]["classic"]
     assert counts["classic"] == {"classic": ports, "wildcard": 1, "raw": 0}
     assert ports > 0

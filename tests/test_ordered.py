@@ -204,6 +204,53 @@ def test_memory_is_bounded_behind_a_busy_group() -> None:
         assert number - most <= 16 * LIMITS.max_entries + 1
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_in_any_trouble_nothing_is_lost_and_no_group_is_twice_under_way(seed: int, tmp_path: Path) -> None:
+    """Failures, outages, a bus that goes away, spools of any kind, an interrupt: every entry is accounted for."""
+    random = Random(seed)
+    entries = [entry(number, random.choice("abcde")) for number in range(random.randint(0, 200))]
+    trouble, often = random.randint(0, 300), random.choice([0.1, 0.4, 0.8])
+    stop_at = random.choice([len(entries) + 1, random.randint(0, len(entries))])
+    asked = added = 0
+
+    def answer(one: Entry, tries: int) -> str | None:
+        nonlocal asked
+        asked += 1
+        if asked < trouble and random.random() < 0.01:
+            return "down"
+        bad = random.random() < (often if asked < trouble else 0.1)
+        return random.choice(["again", "ThrottlingException", "final", LOST]) if bad else None
+
+    sink = Fifo(answer, concurrency=random.choice([1, 2, 8]))
+    clock, report = FakeClock(), Report(frames=len(entries), datagrams=len(entries))
+    when_full = random.choice(["block", "drop-oldest", "drop-newest"])
+    with Spool(tmp_path, max_bytes=random.choice([20_000, 1 << 20]), when_full=when_full) as spool:  # type: ignore[arg-type]
+        kept = spool if random.random() < 0.7 else None
+        delivery = Delivery(
+            sink,
+            report,
+            spool=kept,
+            live=random.random() < 0.5,
+            clock=clock,
+            sleep=clock.sleep,
+            jitter=random.random,
+            stopping=lambda: added >= stop_at,
+        )
+        for one in entries:
+            delivery.add(one)
+            added += 1
+            if random.random() < 0.05:
+                clock.now_ns += random.randint(0, 3 * SECOND_NS)
+                delivery.tick()
+        until = clock() + 10 * SECOND_NS
+        delivery.finish(give_up=lambda: added >= stop_at and clock() > until)
+        assert report.adds_up()
+        assert report.spooled == len(spool)
+        assert not sink.violations
+    if kept is None:
+        assert all(numbers == sorted(numbers) for numbers in order_by_group(sink.taken).values())
+
+
 # Lanes by themselves
 
 

@@ -309,7 +309,7 @@ def _report() -> dict[str, Any]:
             "Delivered": _count("Datagrams delivered since then."),
             "Events": _count("Events delivered since then."),
             "EventsPerSecond": _number("The same as a rate."),
-            "Billed": _count("Billed events of 64 KB since then."),
+            "Billed": _count("Billed units since then: events of 64 KB, or KB on a bus of EventBridge v2."),
             "Refused": reasons("Datagrams refused since then, limits and failures."),
             "LeftOut": reasons("Datagrams left out since then because that was asked for."),
             "KernelDrops": _count("Packets dropped by the kernel since then."),
