@@ -99,6 +99,14 @@ def test_each_flow_is_published_in_order(fault: str, bus: BusV2, capture: Path) 
     assert all(re.fullmatch("flows-([0-9]|[1-5][0-9]|6[0-3])", group) for group in groups)
 
 
+def test_workers_keep_the_order(bus: BusV2, capture: Path) -> None:
+    """--jobs shares out the decoding; groups travel with the events, and bytes are the same."""
+    assert run("replay", capture, "--ordered", "--raw", "--jobs", 2, bus=bus)[0] == 0
+    assert order(bus.told()["published"]) == IN_ORDER
+    dry = ("replay", capture, "-n", "--bus", ARN, "--raw", "-o", "jsonl")
+    assert pcapeda(*dry).stdout == pcapeda(*dry, "--jobs", "2").stdout != b""
+
+
 def test_the_number_of_groups_can_be_chosen(bus: BusV2, capture: Path) -> None:
     """--groups 2: two, and each flow in one of them."""
     assert run("replay", capture, "--ordered", "--groups", 2, bus=bus)[0] == 0
