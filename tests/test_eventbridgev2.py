@@ -20,7 +20,7 @@ from pcapeda.events.schema import metadata_schema
 from pcapeda.events.shape import Shape
 from pcapeda.model import Batch, Datagram, Entry, Failed, Outcome
 from pcapeda.sinks import eventbridgev2
-from pcapeda.sinks.eventbridge import LOST, MALFORMED, REFUSED, SUCCESSES, UNREACHABLE, WORTH_ANOTHER_TRY
+from pcapeda.sinks.aws import LOST, MALFORMED, REFUSED, SUCCESSES, UNREACHABLE, WORTH_ANOTHER_TRY
 from pcapeda.sinks.eventbridgev2 import LIMITS, EventBridgeV2Sink
 from tests.bus_v2 import ARN, WRONG_ARN, BusV2, bus_v2
 from tests.command import CLEAN, FAKE_AWS

@@ -15,7 +15,7 @@ from pcapeda.errors import SinkDown
 from pcapeda.events.batch import Lanes
 from pcapeda.events.shape import Shape
 from pcapeda.model import Batch, BatchLimits, Entry, Failed, Outcome, Report
-from pcapeda.sinks.eventbridge import LOST
+from pcapeda.sinks.aws import LOST
 from pcapeda.sinks.spool import Spool
 from tests.clock import FakeClock
 from tests.datagrams import EXAMPLE
