@@ -7,7 +7,7 @@ from typing import Any
 import botocore
 import pytest
 from botocore.loaders import Loader
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pcapeda.errors import BadConfig
@@ -80,6 +80,7 @@ def test_what_it_costs() -> None:
     assert quotas.requests_for(0, 0) == 0
 
 
+@example(67_326_314_756_139)
 @given(st.integers(0, 10**15))
 def test_an_amount_pays_for_as_many_events_as_cost_it(events: int) -> None:
     """chunks_for turns cost_usd round, without floats taking one away."""

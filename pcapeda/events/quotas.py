@@ -103,7 +103,8 @@ def cost_usd(billed: float, price: float = USD_PER_MILLION_EVENTS) -> float:
 def chunks_for(usd: float, price: float = USD_PER_MILLION_EVENTS) -> int:
     """How many billed events an amount pays for; what is beyond any bill counts as 10**15 events."""
     # A thousandth of an event on top: 0.000003 USD are three events, though the float lies a little below.
-    return int(min(usd * 1_000_000 / price, 1e15) + 1e-3)
+    billed = min(usd * 1_000_000 / price, 1e15)
+    return int(billed + max(1e-3, billed * 3e-16))  # beyond 10**12 events a float is less exact than that
 
 
 class Tariff(NamedTuple):
