@@ -5,7 +5,7 @@ PACKAGE := $(VENV)/.package-installed
 TOOLS := $(VENV)/.tools-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format fixtures fuzz clean
+.PHONY: help setup demo test check format fixtures fuzz bench profile clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -52,6 +52,21 @@ fuzz: $(TOOLS) ## Look for inputs that break readers and decoders, FUZZ_SECONDS 
 	$(BIN)/python -m tests.fuzz.seeds $(FUZZ)/decode
 	$(BIN)/python -m tests.fuzz.fuzz_decode -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=10 $(FUZZ)/decode
 	$(BIN)/python -m tests.fuzz.fuzz_read -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=10 $(FUZZ)/read fixtures
+
+BENCH_TOOLS := $(VENV)/.bench-installed
+
+# ministack alone, without what it depends on: that would replace the AWS SDK by an older one.
+$(BENCH_TOOLS): pyproject.toml | $(TOOLS)
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	-$(BIN)/python -m pip install --quiet --no-deps ministack
+	@touch $(BENCH_TOOLS)
+
+bench: $(BENCH_TOOLS) ## Run the benchmarks (ONLY="replay start" for some) and write docs/benchmarks.md
+	$(BIN)/python -m benchmarks $(ONLY)
+
+profile: $(TOOLS) ## Show what each stage costs per packet, and the profile's top rows
+	$(BIN)/python -m benchmarks.stages
+	$(BIN)/python -m benchmarks.stages --profile
 
 clean: ## Remove what was built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

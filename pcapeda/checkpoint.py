@@ -30,6 +30,9 @@ from pcapeda.model import Entry
 
 FORMAT = b"pcapeda checkpoint 1\n"
 EDGE, BLOCK, BLOCKS = 256 << 10, 4 << 10, 64
+MANY = 1 << 16
+"""Records that are appended at least before the file is looked at again: could it be shorter?"""
+
 _RECORD = struct.Struct("<16sIQQI")
 
 
@@ -88,6 +91,81 @@ class Ranges:
         starts[low:high], ends[low:high] = [first], [last]
 
 
+PIECE_BITS = 12
+PIECE = 1 << PIECE_BITS
+FULL = (1 << PIECE) - 1
+
+
+class Numbers:
+    """A set of numbers that come in a row or a little out of order, at less than two bits each at worst.
+
+    Numbers are kept in pieces of 4,096: those that are all there as ranges, the others with a bit for each number.
+    """
+
+    __slots__ = ("_full", "_partial")
+
+    def __init__(self) -> None:
+        self._full = Ranges()
+        self._partial: dict[int, int] = {}
+
+    def __contains__(self, number: int) -> bool:
+        piece = number >> PIECE_BITS
+        bits = self._partial.get(piece)
+        return piece in self._full if bits is None else bool(bits >> (number & (PIECE - 1)) & 1)
+
+    def add(self, first: int, last: int) -> None:
+        """All from `first` to `last`, both included."""
+        low, high = first >> PIECE_BITS, last >> PIECE_BITS
+        if low == high:
+            self._add_to(low, first & (PIECE - 1), last & (PIECE - 1))
+            return
+        self._add_to(low, first & (PIECE - 1), PIECE - 1)
+        self._add_to(high, 0, last & (PIECE - 1))
+        if high - low > 1:
+            self._full.add(low + 1, high - 1)
+            for piece in [piece for piece in self._partial if low < piece < high]:
+                del self._partial[piece]
+
+    def _add_to(self, piece: int, first: int, last: int) -> None:
+        if piece in self._full:
+            return
+        bits = self._partial.get(piece, 0) | ((1 << (last - first + 1)) - 1) << first
+        if bits == FULL:
+            self._full.add(piece, piece)
+            self._partial.pop(piece, None)
+        else:
+            self._partial[piece] = bits
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """The runs of consecutive numbers, in order."""
+        runs = [(low << PIECE_BITS, (high + 1 << PIECE_BITS) - 1) for low, high in self._full]
+        for piece, bits in self._partial.items():
+            runs += [(first + (piece << PIECE_BITS), last + (piece << PIECE_BITS)) for first, last in _ones(bits)]
+        runs.sort()
+        held: tuple[int, int] | None = None
+        for first, last in runs:
+            if held is not None and held[1] == first - 1:
+                held = held[0], last
+                continue
+            if held is not None:
+                yield held
+            held = first, last
+        if held is not None:
+            yield held
+
+
+def _ones(bits: int) -> Iterator[tuple[int, int]]:
+    """The runs of bits that are set, from the lowest."""
+    at = 0
+    while bits:
+        zeros = (bits & -bits).bit_length() - 1
+        bits >>= zeros
+        ones = (~bits & bits + 1).bit_length() - 1
+        yield at + zeros, at + zeros + ones - 1
+        bits >>= ones
+        at += zeros + ones
+
+
 class Place(NamedTuple):
     """One reading of a capture: its key and the round."""
 
@@ -106,18 +184,16 @@ class Checkpoint:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.problem: str | None = None
-        self._done: dict[Place, Ranges] = {}
-        self._under_way: dict[int, tuple[Place, int]] = {}
+        self._done: dict[Place, Numbers] = {}
+        self._under_way: dict[int, tuple[Place, Sequence[int]]] = {}
         self._unwritten = b""
         self._seen: dict[tuple[bytes, int], int] = {}
         try:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 self._lock(self._file)
-                records = self._read()
-                ranges = sum(len(list(ranges)) for ranges in self._done.values())
-                if records > 2 * ranges + 1000:
-                    self._rewrite()
+                self._records = self._read()
+                self._shorten()
             except BaseException:
                 os.close(self._file)
                 raise
@@ -149,19 +225,24 @@ class Checkpoint:
                 records += 1
                 key, loop, first, last, crc = _RECORD.unpack(record)
                 if zlib.crc32(record[:-4]) == crc and first <= last:
-                    self._done.setdefault(Place(key, loop), Ranges()).add(first, last)
+                    self._done.setdefault(Place(key, loop), Numbers()).add(first, last)
         self._size = len(FORMAT) + records * _RECORD.size
         os.ftruncate(self._file, self._size)
         return records
 
-    def _rewrite(self) -> None:
-        """The same in as few records as can be."""
+    def _shorten(self) -> None:
+        """Write the same in as few records as can be, if that is worth it."""
+        runs = sum(1 for numbers in self._done.values() for _ in numbers)
+        self._next_look = 2 * max(runs, self._records) + MANY
+        if self._records <= 2 * runs + 1000:
+            return
         other = self.path.with_name(self.path.name + ".new")
         content = FORMAT + b"".join(
-            _record(place, first, last) for place, ranges in self._done.items() for first, last in ranges
+            _record(place, first, last) for place, numbers in self._done.items() for first, last in numbers
         )
-        file = os.open(other, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        file = None
         try:
+            file = os.open(other, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             view = memoryview(content)
             while view:
@@ -169,11 +250,14 @@ class Checkpoint:
             os.fsync(file)
             other.rename(self.path)
         except OSError:  # the long form serves as well
-            os.close(file)
-            other.unlink(missing_ok=True)
+            if file is not None:
+                os.close(file)
+                other.unlink(missing_ok=True)
             return
         os.close(self._file)
         self._file, self._size = file, len(content)
+        self._records = runs
+        self._next_look = 2 * runs + MANY
 
     def __enter__(self) -> Self:
         return self
@@ -194,9 +278,12 @@ class Checkpoint:
         done = self._done.get(place)
         return done is not None and ordinal in done
 
-    def under_way(self, entry: Entry, place: Place, ordinal: int) -> None:
-        """This entry is about to be sent; it must stay the same object until it is settled."""
-        self._under_way[id(entry)] = (place, ordinal)
+    def under_way(self, place: Place, entry: Entry, ordinals: Sequence[int]) -> None:
+        """This entry, made of the datagrams of these ordinals, is about to be sent.
+
+        It must stay the same object until it is settled.
+        """
+        self._under_way[id(entry)] = (place, ordinals)
 
     def settled(self, entries: Iterable[Entry]) -> None:
         """These are delivered, or safe on disk: written down at once."""
@@ -204,13 +291,15 @@ class Checkpoint:
         for entry in entries:
             where = self._under_way.pop(id(entry), None)
             if where is not None:
-                found.setdefault(where[0], []).append(where[1])
+                found.setdefault(where[0], []).extend(where[1])
         for place, ordinals in found.items():
             for first, last in _runs(sorted(ordinals)):
-                self._done.setdefault(place, Ranges()).add(first, last)
+                self._done.setdefault(place, Numbers()).add(first, last)
                 self._unwritten += _record(place, first, last)
         if self._unwritten:
             self._write()
+            if self._records >= self._next_look:
+                self._shorten()
 
     def forget(self, entries: Iterable[Entry]) -> None:
         """These were given up: a later run may try them again."""
@@ -225,6 +314,7 @@ class Checkpoint:
                 if not written:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 self._size += written
+                self._records += written // _RECORD.size
                 self._unwritten = self._unwritten[written:]
             self.problem = None
         except OSError as error:

@@ -6,6 +6,7 @@ selection, limits and shape into the delivery.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from threading import Event
 from typing import Protocol
 
@@ -23,7 +24,7 @@ from pcapeda.parts import make_gather
 from pcapeda.rules.dialects import event_of
 from pcapeda.rules.ruleset import RuleSet
 from pcapeda.selection import PORTS, with_ports
-from pcapeda.summaries import NO_RULE, Gather, Outbox, Reporter
+from pcapeda.summaries import INTERRUPTED, NO_RULE, Gather, Outbox, Reporter
 
 SECOND_NS = 1_000_000_000
 
@@ -106,6 +107,7 @@ class Corridor:
             clock=self.clock,
             wait_for_rate=self.wait_for_rate,
             judged=self.judged,
+            note=self.watcher.note,
             room=room,
         )
 
@@ -171,6 +173,8 @@ def run(
     `on_tick` is called about ten times a second.
     """
     gather = make_gather(corridor.job, shape, live=live, max_bytes=corridor.max_event_bytes)
+    if corridor.checkpoint is not None and place is not None:
+        corridor.outbox.under_way = partial(corridor.checkpoint.under_way, place)
     if pace is not None:
         pace.anchor()
     try:
@@ -280,20 +284,23 @@ def _walk(
             corridor.wait_until(pace.deadline(datagram.time_ns, clock()))
         moment = clock() if live else corridor.moment
         reason = limits.admit(datagram, moment)
-        if reason is not None:
+        if reason is not None and not corridor.job.spool_limited:
             report.refused[reason] += 1
             continue
-        if gather is not None:
-            outbox.tell(gather.add(datagram, moment), moment)
-        elif live or not rated or corridor.wait_for_rate():
-            entry = entry or shape.entry(datagram)
-            if outbox.pays(entry):
-                if checkpoint is not None and place is not None:
-                    checkpoint.under_way(entry, place, ordinal)
-                delivery.add(entry)
+        if gather is not None and reason is None:
+            outbox.tell(gather.add(datagram, moment, ordinal if place is not None else None), moment)
         else:
-            report.refused["interrupted"] += 1
-            continue
+            entry = entry or shape.entry(datagram)
+            if checkpoint is not None and place is not None:
+                checkpoint.under_way(place, entry, (ordinal,))
+            if reason is not None:
+                delivery.refuse(entry, reason, over_limit=True)
+                continue
+            if not live and rated and not corridor.wait_for_rate():
+                delivery.refuse(entry, INTERRUPTED)
+                continue
+            if outbox.pays(entry):
+                delivery.add(entry)
         if corridor.left is not None:
             corridor.left -= 1
         if delivery.over or corridor.left == 0 or outbox.spent is not None:

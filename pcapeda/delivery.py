@@ -9,7 +9,7 @@ sink's last error code). The arithmetic of waiting, of flow and of trust in the 
 import heapq
 import random
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from pcapeda.events.batch import Batcher, Lanes
 from pcapeda.model import Batch, Carrier, Entry, Failed, Outcome, Report, Sink
 from pcapeda.pace import Backoff, Breaker, Flow, RetryBudget
 from pcapeda.sinks.aws import LOST, MALFORMED, THROTTLED
-from pcapeda.sinks.spool import Kept, Spool
+from pcapeda.sinks.spool import Kept, Load, Put, Spool
 from pcapeda.sinks.threads import Senders
 
 MILLISECOND_NS = 1_000_000
@@ -39,6 +39,9 @@ MOST_IN_FLIGHT = 8_000_000
 
 PIECE = 500
 """Entries that are written to the spool at once, at the latest with the next tick: one sync for all of them."""
+
+OUTAGE_NS = 2 * SECOND_NS
+"""How long nothing must have been delivered until that is said."""
 
 FULL_PAUSE_NS = SECOND_NS
 """How long a spool that is full, or a disk that fails, is left alone."""
@@ -88,6 +91,7 @@ class Delivery:
         report: Report,
         *,
         spool: Spool | None = None,
+        keep_limited: bool = False,
         live: bool = False,
         retries: Backoff = RETRIES,
         clock: Callable[[], int] = time.monotonic_ns,
@@ -102,6 +106,7 @@ class Delivery:
         self.sink = sink
         self._report = report
         self._spool = spool
+        self._keep_limited = keep_limited
         self._live = live
         self._patient = live and spool is not None
         self._retries = retries
@@ -127,8 +132,10 @@ class Delivery:
         self._serial = 0
         self._to_spool: list[Entry] = []
         self._to_dead: list[Failed] = []
+        self._to_limited: list[Failed] = []
         self._spool_rests_until = 0
         self._said: set[str] = set()
+        self._told_of_outage = False
         self._draining = 0
         """Batches from the spool that are under way."""
         self._outage = "outage"
@@ -145,8 +152,10 @@ class Delivery:
         self._flushing = False
         self._ending = False
         if spool is not None:
-            report.inherited += len(spool)
-            report.spooled += len(spool)
+            load = spool.load
+            report.inherited += load.datagrams
+            report.events_inherited += load.entries
+            self._count_spooled(load)
             self._seen = (spool.pushed_out, spool.unreadable)
 
     @property
@@ -233,6 +242,17 @@ class Delivery:
             else:
                 return
 
+    def refuse(self, entry: Entry, reason: str, *, over_limit: bool = False) -> None:
+        """Take an entry that is not to be sent in this run. A spool keeps it; what is over a limit only if asked to."""
+        if self._spool is None or (over_limit and not self._keep_limited):
+            self._count_refused((entry,), reason)
+        elif over_limit:
+            self._to_limited.append(Failed(entry, reason, False))
+        else:
+            self._to_spool.append(entry)
+        if len(self._to_limited) >= PIECE or len(self._to_spool) >= PIECE:
+            self._flush_spool()
+
     def tick(self) -> None:
         """Do what is due now: an old batch, another try, answers that came in, a piece of the spool. Never sleeps."""
         if self._flights:
@@ -247,6 +267,7 @@ class Delivery:
             self._dispatch(heapq.heappop(self._waiting)[2])
         self._flush_spool()
         self._drain()
+        self._tell_of_outage()
 
     def finish(
         self, *, give_up: Callable[[], bool] = lambda: False, on_step: Callable[[], None] = lambda: None
@@ -263,7 +284,9 @@ class Delivery:
             self._dispatch(Try(batch, 1, self._clock()))
         if self._lanes is not None:
             self._pump(self._lanes)
-        while self._flights or self._waiting or self._lanes or self._to_spool or self._to_dead or self._more_in_spool():
+        while (
+            self._flights or self._waiting or self._lanes or self._to_spool or self._to_aside or self._more_in_spool()
+        ):
             self._leave_spool = self._leave_spool or self._stopping()
             on_step()
             if give_up():
@@ -368,8 +391,8 @@ class Delivery:
         else:
             self._outage = next(iter(failed.values())).code if failed else self._outage
             self._breaker.failed(now, self._jitter)
-        if self.down is not None and outcome.sent:
-            self.down = None
+        if (self.down is not None or self._told_of_outage) and outcome.sent:
+            self.down, self._told_of_outage = None, False
             self._said.clear()
             self._note("events are delivered again")
         if outcome.failed:
@@ -458,13 +481,20 @@ class Delivery:
             self._lanes.free(entries)
 
     def _count_refused(self, entries: Sequence[Entry], code: str) -> None:
-        """Count the datagrams that entries stand for; an entry that stands for none is counted as itself."""
-        for entry in entries:
-            if entry.stands_for:
-                self._report.refused[code] += entry.stands_for
-            else:
-                self._report.events_refused += 1
+        self._count_lost(_load(entries), code)
         self._refused(entries)
+
+    def _count_lost(self, load: Load, code: str) -> None:
+        """Count the datagrams that entries stand for; those that stand for none are counted as themselves."""
+        if load.datagrams:
+            self._report.refused[code] += load.datagrams
+        if load.bare:
+            self._report.events_refused += load.bare
+            self._say(f"reports on the run are not delivered: {code}")
+
+    def _count_spooled(self, load: Load) -> None:
+        self._report.spooled += load.datagrams
+        self._report.events_spooled += load.entries
 
     def _bury(self, failed: Failed, kept: Kept | None = None) -> None:
         """An entry that can never succeed."""
@@ -527,12 +557,11 @@ class Delivery:
         """Write what is to be kept, sync it, and count it only then."""
         if self._spool is None:
             return
-        if self._to_dead:
-            self._flush_dead()
+        if self._to_aside:
+            self._flush_aside()
         if not self._to_spool or not (self._ending or self._spool_may_be_tried()):
             return
         entries, self._to_spool = self._to_spool, []
-        report = self._report
         try:
             put = self._spool.put(entries)
         except PcapedaError as error:
@@ -540,20 +569,17 @@ class Delivery:
             left, reason = entries, NO_DISK
         else:
             kept = put.taken - put.dropped
-            report.spooled += kept
-            if put.dropped:
-                report.refused[NO_ROOM] += put.dropped
             dropped_first = self._spool.when_full == "drop-oldest"
             safe = entries[put.dropped : put.taken] if dropped_first else entries[:kept]
+            self._count_spooled(_load(safe))
             self._settled(safe)
-            self._refused(entries[: put.dropped] if dropped_first else entries[kept : put.taken])
+            self._count_refused(entries[: put.dropped] if dropped_first else entries[kept : put.taken], NO_ROOM)
             left, reason = entries[put.taken :], NO_ROOM
         self._count_what_left()
         if not left:
             return
         if self._ending or (reason == NO_DISK and self._spool.when_full != "block"):
-            report.refused[reason] += len(left)
-            self._refused(left)
+            self._count_refused(left, reason)
             return
         # Full, and it may block: it stays in memory until something was drained; meanwhile reading stops.
         self._say(f"spool {self._spool.folder} is full: waiting until there is room")
@@ -568,23 +594,40 @@ class Delivery:
             for batch in _within(piece, self.sink.limits.max_bytes):
                 self._later(Try(batch, 1, now), now + FULL_PAUSE_NS)
 
-    def _flush_dead(self) -> None:
-        failures, self._to_dead = self._to_dead, []
-        for failed in failures[self._put_dead(failures) :]:
-            self._report.refused[failed.code] += 1
-            self._refused((failed.entry,))
+    @property
+    def _to_aside(self) -> bool:
+        return bool(self._to_dead or self._to_limited)
+
+    def _flush_aside(self) -> None:
+        dead, self._to_dead = self._to_dead, []
+        limited, self._to_limited = self._to_limited, []
+        for failed in (*dead[self._put_dead(dead) :], *limited[self._put_limited(limited) :]):
+            self._count_refused((failed.entry,), failed.code)
 
     def _put_dead(self, failures: list[Failed]) -> int:
         """Keep dead letters; gives how many there was room for, from the first on."""
         assert self._spool is not None
+        return self._put_aside(failures, self._spool.put_dead, self._report.dead)
+
+    def _put_limited(self, failures: list[Failed]) -> int:
+        """The same for what is over a limit."""
+        assert self._spool is not None
+        return self._put_aside(failures, self._spool.put_limited, self._report.limited)
+
+    def _put_aside(self, failures: list[Failed], put: Callable[[list[Failed]], Put], counts: Counter[str]) -> int:
+        if not failures:
+            return 0
         try:
-            put = self._spool.put_dead(failures)
+            done = put(failures)
         except PcapedaError as error:
             self._say(str(error))
             return 0
-        number = put.taken - put.dropped
+        number = done.taken - done.dropped
         for failed in failures[:number]:
-            self._report.dead[failed.code] += 1
+            if failed.entry.stands_for:
+                counts[failed.code] += failed.entry.stands_for
+            else:
+                self._count_lost(_load((failed.entry,)), failed.code)
         self._settled([failed.entry for failed in failures[:number]])
         return number
 
@@ -593,19 +636,20 @@ class Delivery:
         if self._spool is None or not kept:
             return
         there = self._spool.done(kept)
-        self._report.spooled -= there
-        if there < len(kept):  # pushed out meanwhile, and counted as lost too soon
-            self._report.refused[NO_ROOM] -= len(kept) - there
+        self._count_spooled(Load() - there)
+        gone = _load([one.entry for one in kept]) - there  # pushed out meanwhile, and counted as lost too soon
+        self._report.events_refused -= gone.bare
+        if gone.datagrams:
+            self._report.refused[NO_ROOM] -= gone.datagrams
             self._report.refused = +self._report.refused
 
     def _count_what_left(self) -> None:
         """Entries that left the spool undelivered: pushed out by newer ones, or not to be understood."""
         assert self._spool is not None
         pushed_out, unreadable = self._spool.pushed_out, self._spool.unreadable
-        for reason, number in ((NO_ROOM, pushed_out - self._seen[0]), (UNREADABLE, unreadable - self._seen[1])):
-            if number:
-                self._report.refused[reason] += number
-                self._report.spooled -= number
+        for reason, load in ((NO_ROOM, pushed_out - self._seen[0]), (UNREADABLE, unreadable - self._seen[1])):
+            self._count_lost(load, reason)
+            self._count_spooled(Load() - load)
         self._seen = (pushed_out, unreadable)
 
     def _more_in_spool(self) -> bool:
@@ -671,10 +715,25 @@ class Delivery:
         entries = tuple(kept.entry for kept in taken[:number])
         return Try(Batch(entries, size), 1, now, tuple(taken[:number]))
 
+    def _tell_of_outage(self) -> None:
+        """Say once, when an outage has lasted a little, why nothing is delivered."""
+        opened_ns = self._breaker.opened_ns
+        if opened_ns is None or self.down is not None or self._told_of_outage:
+            return
+        if self._clock() - opened_ns >= OUTAGE_NS:
+            self._told_of_outage = True
+            why = ": ".join(filter(None, (self._outage, self._report.messages.get(self._outage))))
+            then = "trying again" if self._spool is None else "events are kept in the spool until that is over"
+            self._note(f"nothing is delivered: {why}; {then}")
+
     def _say(self, sentence: str) -> None:
         if sentence not in self._said:
             self._said.add(sentence)
             self._note(sentence)
+
+
+def _load(entries: Sequence[Entry]) -> Load:
+    return Load.of(entry.stands_for for entry in entries)
 
 
 def _carrier(sink: Sink) -> Carrier:

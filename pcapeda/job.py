@@ -113,6 +113,7 @@ class Job(Bounds):
     spool: str | None = None
     spool_max_mib: int | None = None
     when_full: WhenFull | None = None
+    spool_limited: bool = False
     grace_s: float = GRACE_S
     checkpoint: str | None = None
     # replay's clock
@@ -153,6 +154,8 @@ class Job(Bounds):
             raise BadConfig("--maxsleep cuts the captured silences that --speed keeps: give --speed too")
         if self.spool is None and (self.spool_max_mib is not None or self.when_full is not None):
             raise BadConfig("--spool-max-mib and --when-full say how a spool is kept: give --spool DIR too")
+        if self.spool is None and self.spool_limited:
+            raise BadConfig("--spool-limited keeps in the spool what limits refuse: give --spool DIR too")
         if self.spool_max_mib is not None and self.spool_max_mib < LEAST_SPOOL_MIB:
             raise BadConfig(f"--spool-max-mib must be at least {LEAST_SPOOL_MIB}, not {self.spool_max_mib}")
         if self.checkpoint is not None and self.interfaces:
@@ -229,9 +232,6 @@ class Job(Bounds):
             raise BadConfig(f"--group must be at least 1, not {self.group}")
         if self.aggregate_s is not None and self.group is not None:
             raise BadConfig("--aggregate sums datagrams up and --group keeps each: give one of them")
-        kept = "--spool" if self.spool is not None else "--checkpoint" if self.checkpoint is not None else None
-        if kept is not None and (self.summaries is not None or self.report_events_s is not None):
-            raise BadConfig(f"{kept} keeps events of one datagram: not with --aggregate, --group or --report-events")
         if self.summaries is not None and self.shape.name != "full":
             raise BadConfig(f"--shape {self.shape.name} is for one event a datagram: not with --aggregate or --group")
         if self.aggregate_s is not None and (self.shape.text or self.shape.json_payload):

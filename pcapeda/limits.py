@@ -237,7 +237,7 @@ class Limits:
         if self._chunks_left is not None:
             chunks = self._tariff.units(entry.size)
             if self._chunks_left < chunks:
-                return f"--max-cost {self.bounds.max_cost:g} USD"
+                return f"--max-cost {self.bounds.max_cost:.9f}".rstrip("0").rstrip(".") + " USD"
             self._chunks_left -= chunks
         return None
 

@@ -441,11 +441,13 @@ class Report:
     events: int = 0
     """Events delivered."""
     events_refused: int = 0
-    """Events not delivered that stood for no datagram: reports on the run."""
+    """Events not delivered that stood for no datagram, dead letters among them: reports on the run."""
     known: int = 0
     """Events delivered that the bus had already and did not publish twice (EventBridge v2)."""
     spooled: int = 0
-    """Entries that wait in the spool, synced to disk."""
+    """Datagrams that wait in the spool, synced to disk."""
+    events_spooled: int = 0
+    """Events that wait there."""
     refused: Counter[str] = field(default_factory=Counter)
     """Datagrams not delivered because something went wrong, by reason or the sink's error code."""
     messages: dict[str, str] = field(default_factory=dict)
@@ -458,9 +460,13 @@ class Report:
     """By how much a count in `turned_away` may be too high."""
 
     inherited: int = 0
-    """Entries that waited in the spool before the run; they end like the datagrams read."""
+    """Datagrams that waited in the spool before the run; they end like those read."""
+    events_inherited: int = 0
+    """Events that waited there."""
     dead: Counter[str] = field(default_factory=Counter)
-    """Entries kept among the spool's dead letters because they can never succeed, by reason or error code."""
+    """Datagrams kept among the spool's dead letters because they can never succeed, by reason or error code."""
+    limited: Counter[str] = field(default_factory=Counter)
+    """Datagrams kept apart in the spool because a limit refused them, by limit."""
 
     requests: int = 0
     retried: int = 0
@@ -516,7 +522,7 @@ class Report:
     @property
     def lost(self) -> bool:
         """Whether anything that was to be delivered was not, or could not be read."""
-        undelivered = self.spooled or self.refused.total() or self.dead or self.events_refused
+        undelivered = self.events_spooled or self.refused.total() or self.dead or self.limited or self.events_refused
         return bool(undelivered or self.damages or self.failures or self.kernel_drops or self.queue_drops)
 
     def status(self) -> ExitStatus:
@@ -533,7 +539,7 @@ class Report:
         """Whether everything read is accounted for."""
         read = self.frames == self.datagrams + self.fragments + sum(self.skips.values())
         pieces = self.fragments == self.used + sum(self.expired.values()) + self.held
-        kept = self.spooled + sum(self.dead.values())
+        kept = self.spooled + sum(self.dead.values()) + sum(self.limited.values())
         delivered = self.datagrams + self.reassembled + self.inherited == (
             self.sent + kept + sum(self.refused.values()) + sum(self.unselected.values())
         )

@@ -197,7 +197,7 @@ def forecast(job: Job) -> str:
     if events is None:
         return "no telling beforehand how many events this makes (a pipe, compressed, or endless): see --max-cost"
     requests = -(-events // (quotas.ENTRIES_PER_REQUEST_V2 if tariff.v2 else quotas.ENTRIES_PER_REQUEST))
-    told = f"at most {events:,} events in {requests:,} full requests"
+    told = f"at most {events:,} event{'s'[: events != 1]} in {requests:,} full request{'s'[: requests != 1]}"
     if job.bus.groups is not None:  # of each group one event is under way
         told = f"at most {events:,} events, in more requests than {requests:,}"
     if tariff.price is None:
@@ -205,5 +205,6 @@ def forecast(job: Job) -> str:
     cost = quotas.cost_usd(events, tariff.price)
     if job.max_cost is not None:
         cost = min(cost, job.max_cost)
+    usd = "less than 0.01" if 0 < cost < 0.01 else f"{cost:,.2f}"
     each = " if none is larger than 1 KB" if tariff.v2 and job.max_cost is None else ""
-    return f"{told}, {cost:,.2f} USD{each} (judged by the size of the files)"
+    return f"{told}, {usd} USD{each} (judged by the size of the files)"

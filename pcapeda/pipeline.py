@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pcapeda.checkpoint import Checkpoint, identify
 from pcapeda.corridor import BEAT_NS, SILENT, Blocks, Corridor, Watcher, run
@@ -79,6 +79,7 @@ def execute(
             sink,
             report,
             spool=spool,
+            keep_limited=job.spool_limited,
             live=bool(job.interfaces),
             clock=clock,
             sleep=sleep,
@@ -103,7 +104,7 @@ def execute(
         finally:
             report.interrupted = stop.is_set()
             corridor.end()
-            delivery.finish(give_up=_grace(stop, clock, job.grace_s))
+            delivery.finish(give_up=_grace(stop, clock, job.grace_s, watcher.say))
             report.ended_by = delivery.down
             if checkpoint is not None and checkpoint.problem is not None:
                 report.failures.append(checkpoint.problem)
@@ -318,14 +319,16 @@ def _asked_of(job: Job) -> str:
     """What else than its content decides what is sent of a capture, and where to."""
     bus = replace(job.bus, max_request_bytes=0)
     reassembly = (job.fragment_age_s, job.fragment_mib)
-    return repr((job.filter, sorted(job.ports), job.decapsulate, reassembly, job.shape, bus))
+    asked = (job.filter, sorted(job.ports), job.decapsulate, reassembly, job.shape, bus)
+    # A run without summaries is known by what it was known by before there were any.
+    return repr((*asked, job.summaries, job.hold_ns, job.max_flows, job.group) if job.summaries else asked)
 
 
 def resend(
     folder: str,
     bus: Bus,
     *,
-    dead: bool = False,
+    aside: Literal["dead", "limited"] | None = None,
     grace_s: float = GRACE_S,
     sink: Sink | None = None,
     watcher: Watcher = SILENT,
@@ -334,19 +337,20 @@ def resend(
     sleep: Callable[[float], object] | None = None,
     on_step: Callable[[Report], None] = lambda report: None,
 ) -> Report:
-    """Deliver what waits in a spool, or its dead letters, to `bus`, oldest first; gives what became of it.
+    """Deliver what waits in a spool, or `aside` in it, to `bus`, oldest first; gives what became of it.
 
     What could not be delivered stays where it is. `stop` ends it at any point without loss; `on_step` is called often
     with the counts so far. Raises `PcapedaError` for what is known before anything is sent.
     """
     stop = stop or Event()
     report = Report()
-    place = Path(folder, "dead") if dead else Path(folder)
+    place = Path(folder) if aside is None else Path(folder, aside)
     if not place.is_dir():
-        what = "no dead letters" if dead and Path(folder).is_dir() else "no such spool"
+        nothing = {"dead": "no dead letters", "limited": "nothing that limits refused", None: "no such spool"}
+        what = nothing[aside if Path(folder).is_dir() else None]
         raise BadConfig(f"{folder}: {what}")
     with ExitStack() as stack:
-        spool = stack.enter_context(Spool(place, letters=dead))
+        spool = stack.enter_context(Spool(place, letters=aside is not None))
         watcher.say(f"to {bus.words()}")
         tell_of(spool, watcher.note, watcher.say, report)
         if sink is None:
@@ -364,7 +368,7 @@ def resend(
             stopping=stop.is_set,
             note=watcher.note,
         )
-        delivery.finish(give_up=_grace(stop, clock, grace_s), on_step=lambda: on_step(report))
+        delivery.finish(give_up=_grace(stop, clock, grace_s, watcher.say), on_step=lambda: on_step(report))
         report.interrupted = stop.is_set()
         report.ended_by = delivery.down
     return report
@@ -379,17 +383,21 @@ def _close(writer: "CaptureWriter", corridor: Corridor) -> None:
         corridor.watcher.note(str(error))
 
 
-def _grace(stop: Event, clock: Callable[[], int], grace_s: float) -> Callable[[], bool]:
-    """True once the grace is over that begins when the stop is first seen."""
-    deadline: int | None = None
+def _grace(stop: Event, clock: Callable[[], int], grace_s: float, say: Callable[[str], None]) -> Callable[[], bool]:
+    """True once the grace is over that begins when the stop is first seen. If that takes long, it is said."""
+    began: int | None = None
+    said = False
 
     def over() -> bool:
-        nonlocal deadline
+        nonlocal began, said
         if not stop.is_set():
             return False
-        if deadline is None:
-            deadline = clock() + int(grace_s * SECOND_NS)
-        return clock() >= deadline
+        began = clock() if began is None else began
+        gone_s = (clock() - began) / SECOND_NS
+        if gone_s >= 1 and not said:
+            said = True
+            say(f"delivering what was read, for {grace_s:g} s at most; a second Ctrl-C or SIGTERM ends it at once")
+        return gone_s >= grace_s
 
     return over
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pcapeda.errors import BadConfig
+from pcapeda.events.flows import MAX_FLOWS
 from pcapeda.events.shape import Shape
 from pcapeda.job import Job, check_raw
 from pcapeda.model import ACCOUNT, REGION, Report
@@ -38,10 +39,28 @@ class Suite:
     account: str = ACCOUNT
     region: str = REGION
     shape: Shape = field(default_factory=Shape)
+    aggregate_s: float | None = None
+    max_flows: int = MAX_FLOWS
+    group: int | None = None
+    group_wait_s: float = 1.0
     filter: str | None = None
     ports: frozenset[int] = frozenset()
     decapsulate: bool = False
     expectations: tuple[Expectation, ...] = ()
+
+    def job(self) -> Job:
+        """The run that makes its events."""
+        return Job(
+            captures=self.captures,
+            filter=self.filter,
+            ports=self.ports,
+            decapsulate=self.decapsulate,
+            shape=self.shape,
+            aggregate_s=self.aggregate_s,
+            max_flows=self.max_flows,
+            group=self.group,
+            group_wait_s=self.group_wait_s,
+        )
 
 
 @dataclass(frozen=True)
@@ -79,20 +98,15 @@ def run_suite(suite: Suite, *, show: int = 0, loaded: Loaded | None = None, **ru
     """
     if suite.dialect == "v2-raw":
         check_raw(suite.shape)
+        if suite.job().summaries is not None:
+            raise BadConfig("raw events are single datagrams: not with aggregate or group")
     if loaded is None:
         loaded = load(suite.rules, parameters=suite.parameters, region=suite.region, account=suite.account)
         loaded = in_dialect(loaded, suite.dialect)
     trial = Trial(
         loaded.rules, bus=suite.bus, account=suite.account, region=suite.region, show=show, dialect=suite.dialect
     )
-    job = Job(
-        captures=suite.captures,
-        filter=suite.filter,
-        ports=suite.ports,
-        decapsulate=suite.decapsulate,
-        shape=suite.shape,
-    )
-    report = execute(job, sink=trial, **running)
+    report = execute(suite.job(), sink=trial, **running)
     trial.finish()
     return Result(suite, loaded, trial, report, tuple(judge(suite.expectations, trial)))
 
@@ -121,7 +135,7 @@ def read_suite(path: str) -> Suite:
     dialect = _text(path, told, "dialect", "classic")
     if dialect not in get_args(Dialect):
         raise BadConfig(f"{path}: no dialect {dialect!r}; there are: {', '.join(get_args(Dialect))}")
-    return Suite(
+    suite = Suite(
         name=Path(path).name,
         captures=captures,
         rules=rules,
@@ -131,11 +145,20 @@ def read_suite(path: str) -> Suite:
         account=_text(path, told, "account", ACCOUNT) or ACCOUNT,
         region=_text(path, told, "region", REGION) or REGION,
         shape=shape,
+        aggregate_s=_seconds(path, event, "aggregate", None),
+        max_flows=_whole(path, event.get("max-flows", MAX_FLOWS), "max-flows"),
+        group=None if "group" not in event else _whole(path, event["group"], "group"),
+        group_wait_s=_seconds(path, event, "group-wait", 1.0) or 0.0,
         filter=_text(path, told, "filter", None),
         ports=frozenset(_whole(path, port, "ports", 65535) for port in _list(path, told, "ports")),
         decapsulate=_flag(path, told, "decapsulate"),
         expectations=read_expectations(path, told.get("expect", [])),
     )
+    try:
+        suite.job().check()
+    except BadConfig as error:
+        raise BadConfig(f"{path}: {error}") from None
+    return suite
 
 
 _SUITE_KEYS = frozenset(
@@ -144,7 +167,8 @@ _SUITE_KEYS = frozenset(
         *("decapsulate", "expect"),
     }
 )
-_EVENT_KEYS = frozenset(("shape", "source", "detail-type", "resources", "text", "json-payload"))
+_SUMMARY_KEYS = frozenset(("aggregate", "max-flows", "group", "group-wait"))
+_EVENT_KEYS = _SUMMARY_KEYS | {"shape", "source", "detail-type", "resources", "text", "json-payload"}
 _EXPECT_KEYS = frozenset(("rule", "unmatched", "count", "at-least", "at-most", "none", "all-of-port"))
 
 
@@ -251,6 +275,13 @@ def _flag(path: str, given: Mapping[str, Any], name: str) -> bool:
     if not isinstance(value, bool):
         raise BadConfig(f"{path}: {name} must be true or false")
     return value
+
+
+def _seconds(path: str, given: Mapping[str, Any], name: str, default: float | None) -> float | None:
+    value = given.get(name, default)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise BadConfig(f"{path}: {name} must be a number of seconds")
+    return None if value is None else float(value)
 
 
 def _whole(path: str, value: Any, where: str, most: int = 1 << 62) -> int:

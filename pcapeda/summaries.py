@@ -6,7 +6,7 @@ the same bus, what became of everything.
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from pcapeda.delivery import Delivery
@@ -24,11 +24,15 @@ NO_RULE = "no rule"
 """Why events are left out that match no rule, where only those that do are asked for."""
 
 
+INTERRUPTED = "interrupted"
+"""Why events are refused that still waited for the rate when the run was stopped, and that no spool keeps."""
+
+
 class Gather(Protocol):
     """What makes one event of many datagrams: a table of flows, a grouper."""
 
-    def add(self, datagram: Datagram, moment_ns: int) -> list[Told]:
-        """Take a datagram; gives what is complete before it or with it."""
+    def add(self, datagram: Datagram, moment_ns: int, ordinal: int | None = None) -> list[Told]:
+        """Take a datagram, its ordinal too where the event is to tell it; gives what is complete before or with it."""
 
     def due(self, moment_ns: int) -> list[Told]:
         """What is complete by this moment."""
@@ -40,10 +44,10 @@ class Gather(Protocol):
 class Outbox:
     """Sends entries within the budgets, and summaries within the rates too; counts what it cannot send.
 
-    `wait_for_rate` sleeps until the overall rate admits one more, and is false when the run was stopped instead. A
-    `judged` gives a summary with the rules it matches, or None where that leaves it out. A
-    live run does not sleep: up to `room` of its summaries are held back until the rate admits them, beyond that the
-    oldest are refused.
+    `wait_for_rate` sleeps until the overall rate admits one more, and is false when the run was stopped instead.
+    `judged` gives a summary with the rules it matches, or None where that leaves it out; `note` is told once a budget
+    is used up. A live run does not sleep: up to `room` of its summaries are held back until the rate admits them,
+    beyond that the oldest are refused.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Outbox:
         clock: Callable[[], int],
         wait_for_rate: Callable[[], bool],
         judged: Callable[[Entry], Entry | None],
+        note: Callable[[str], None],
         room: int = 0,
     ) -> None:
         self._delivery = delivery
@@ -63,25 +68,32 @@ class Outbox:
         self._clock = clock
         self._wait_for_rate = wait_for_rate
         self._judged = judged
+        self._note = note
         self._room = room
         self._held: deque[Told] = deque()
+        self.under_way: Callable[[Entry, Sequence[int]], None] = lambda entry, ordinals: None
+        """Told of each summary before it is sent, and of the ordinals of its datagrams."""
         self.spent: str | None = None
         """The budget that is used up, in words."""
 
     def pays(self, entry: Entry) -> bool:
-        """Whether the budgets hold one more entry; once they do not, it and all after it are refused."""
+        """Whether the budgets hold one more entry, which may stand for many datagrams; else it and all after it are
+        refused."""
         if self.spent is None:
             self.spent = self._limits.afford(entry)
             if self.spent is not None:
-                self._report.failures.append(f"reached {self.spent}: stopped reading")
+                sentence = f"reached {self.spent}: stopped reading"
+                self._report.failures.append(sentence)
+                self._note(sentence)
         if self.spent is not None:
-            self._report.refused["budget"] += entry.stands_for
+            self._delivery.refuse(entry, "budget", over_limit=True)
         return self.spent is None
 
-    def send(self, entry: Entry) -> None:
+    def send(self, told: Told) -> None:
         """Send what the rates have admitted, if the budgets hold it."""
-        if self.pays(entry):
-            self._delivery.add(entry)
+        self.under_way(told.entry, told.ordinals)
+        if self.pays(told.entry):
+            self._delivery.add(told.entry)
 
     def send_report(self, entry: Entry) -> None:
         """Send a report, which no rate limits; the budgets do, and end no run for it."""
@@ -93,20 +105,20 @@ class Outbox:
     def tell(self, summaries: list[Told], moment_ns: int) -> None:
         """Send summaries, `moment_ns` being the moment by which the rate per source goes."""
         for summary in summaries:
-            entry, source = self._judged(summary[0]), summary[1]
+            entry = self._judged(summary.entry)
             if entry is None:
-                self._report.unselected[NO_RULE] += summary[0].stands_for
+                self._report.unselected[NO_RULE] += summary.entry.stands_for
                 continue
-            told = entry, source
-            reason = self._limits.admit_summary(source, moment_ns)
+            told = summary._replace(entry=entry)
+            reason = self._limits.admit_summary(told.source, moment_ns)
             if reason is not None:
                 self._refuse(told, reason)
             elif self._limits.live:
                 self._held.append(told)
             elif self._wait_for_rate():
-                self.send(entry)
+                self.send(told)
             else:
-                self._refuse(told, "interrupted")
+                self._refuse(told, INTERRUPTED)
         if self._held:
             self.release()
             while len(self._held) > self._room:
@@ -115,21 +127,21 @@ class Outbox:
     def release(self) -> None:
         """Send of what is held back as much as the rate admits now. Never sleeps."""
         while self._held and not self._limits.wait(self._clock()):
-            self.send(self._held.popleft()[0])
+            self.send(self._held.popleft())
 
     def close(self) -> None:
         """Send what is held back, at the rate; once the run was stopped, only what the rate admits at once."""
         self.release()
         while self._held:
             if self.spent is not None or self._wait_for_rate():
-                self.send(self._held.popleft()[0])
+                self.send(self._held.popleft())
             else:
-                self._refuse(self._held.popleft(), "interrupted")
+                self._refuse(self._held.popleft(), INTERRUPTED)
 
     def _refuse(self, told: Told, reason: str) -> None:
-        entry, source = told
-        self._report.refused[reason] += entry.stands_for
-        self._limits.note(reason, source or "several sources", entry.stands_for)
+        self.under_way(told.entry, told.ordinals)
+        self._delivery.refuse(told.entry, reason, over_limit=reason != INTERRUPTED)
+        self._limits.note(reason, told.source or "several sources", told.entry.stands_for)
 
 
 class Reporter:
@@ -177,11 +189,12 @@ class Reporter:
             datagrams=seen.datagrams + seen.reassembled - before.datagrams - before.reassembled,
             delivered=seen.sent - before.sent,
             events=seen.events - before.events,
-            refused=Counter(seen.refused) - before.refused,
+            refused=seen.refused + seen.limited - before.refused - before.limited,
             left_out=Counter(seen.unselected) - before.unselected,
             kernel_drops=seen.kernel_drops - before.kernel_drops,
             queue_drops=seen.queue_drops - before.queue_drops,
             billed=seen.chunks - before.chunks,
+            spooled=seen.spooled,
         )
         self._since_ns = now_ns
         return report_entry(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pcapeda.errors import BadConfig
-from pcapeda.model import ACCOUNT, REGION, Batch, BatchLimits, Outcome, time_text
+from pcapeda.model import ACCOUNT, REGION, Batch, BatchLimits, Entry, Outcome, time_text
 from pcapeda.rules.dialects import Dialect, event_of
 from pcapeda.rules.explain import Explanation
 from pcapeda.rules.rule import DEFAULT_BUS, Rule
@@ -81,7 +81,7 @@ class Trial:
         for entry in batch.entries:
             event = event_of(entry, self.dialect, self._account, self._region)
             self.events += 1
-            port = entry.datagram.destination_port if entry.datagram is not None else -1
+            source, port = _ends(entry, event)
             self.ports[port] += 1
             matched = self._set.match(event)
             for rule in matched:
@@ -89,11 +89,10 @@ class Trial:
             if not matched:
                 self.unmatched += 1
                 self.unmatched_ports[port] += 1
-                if entry.datagram is not None:
-                    self.unmatched_sources.add(entry.datagram.source)
+                if source is not None:
+                    self.unmatched_sources.add(source)
             if len(self._kinds) < MOST_KINDS:
-                kind = (port, entry.datagram.source if entry.datagram is not None else None)
-                self._kinds.setdefault(kind, event)
+                self._kinds.setdefault((port, source), event)
         return Outcome(len(batch.entries))
 
     def _count(self, one: Tried, event: Event, time_ns: int | None, port: int) -> None:
@@ -122,12 +121,23 @@ class Trial:
             "Rules": [_rule_data(one, self) for one in self.tried],
             "Unmatched": {
                 "Events": self.unmatched,
-                "Ports": [{"Port": port, "Events": count} for port, count in self.unmatched_ports.most_common()],
+                "Ports": [
+                    {"Port": port if port >= 0 else None, "Events": count}
+                    for port, count in self.unmatched_ports.most_common()
+                ],
                 "Sources": [
                     {"IpAddress": address, "Events": count} for address, count in self.unmatched_sources.top(20)
                 ],
             },
         }
+
+
+def _ends(entry: Entry, event: Event) -> tuple[str | None, int]:
+    """Source address and destination port of an event; None and -1 where it has none, or several."""
+    if entry.datagram is not None:
+        return entry.datagram.source, entry.datagram.destination_port
+    detail = event.get("detail", {})
+    return detail.get("Source", {}).get("IpAddress"), detail.get("Destination", {}).get("Port", -1)
 
 
 def _miss(explanation: Explanation) -> tuple[int, float]:

@@ -4,6 +4,7 @@ Whatever comes from the network is shown as text only where every character is p
 speak to the terminal; everything else is a hex dump.
 """
 
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -239,7 +240,7 @@ class Talk:
         """One line, even when quiet: notes say what is wrong or what it will cost."""
         from rich.text import Text
 
-        self._console.print(Text.assemble(("pcapeda: ", "bold"), sentence))
+        self._console.print(Text.assemble(("pcapeda: ", "bold"), sentence), soft_wrap=not self._console.is_terminal)
 
     def say(self, sentence: str) -> None:
         """One line that a quiet run does without."""
@@ -254,19 +255,10 @@ class Talk:
             self._start(size)
         assert self._progress is not None
         assert self._task is not None
-        datagrams = report.datagrams + report.reassembled + reading.datagrams + reading.reassembled
-        rate = datagrams / max(time.monotonic() - self._started, 0.001)
-        told = f"{datagrams:,} datagrams · {rate:,.0f}/s"
-        if self._costs_money:
-            told += f" · {billed(report.chunks, self._tariff)}"
-        if report.refused:
-            told += f" · {report.refused.total():,} refused"
-        if report.turned_away:
-            (reason, source), count = report.turned_away.most_common(1)[0]
-            told += f" · most by {source}: {count:,} {reason}"
-        drops = reading.kernel_drops + reading.queue_drops
-        if drops:
-            told += f" · {drops:,} dropped"
+        cost = billed(report.chunks, self._tariff) if self._costs_money else None
+        # Beside the words stand a spinner or a bar and sizes; and a terminal that echoes ^C must not have to wrap.
+        room = self._console.width - (6 if size is None else 48)
+        told = progress_words(report, reading, time.monotonic() - self._started, room, cost)
         self._progress.update(self._task, completed=position, total=size, told=told)
 
     def drained(self, report: Report) -> None:
@@ -278,10 +270,10 @@ class Talk:
 
             columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("{task.fields[told]}"))
             self._progress = Progress(*columns, console=self._console, transient=True)
-            self._task = self._progress.add_task("", total=report.inherited, told="")
+            self._task = self._progress.add_task("", total=report.events_inherited, told="")
             self._progress.start()
         assert self._task is not None
-        gone = report.inherited - report.spooled
+        gone = report.events_inherited - report.events_spooled
         self._progress.update(self._task, completed=gone, told=f"events · {billed(report.chunks, self._tariff)}")
 
     def _start(self, size: int | None) -> None:
@@ -297,6 +289,39 @@ class Talk:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+
+
+def progress_words(report: Report, reading: Report, seconds: float, room: int, cost: str | None) -> str:
+    """What the progress line says: the datagrams so far, and of the rest, in the order of weight, what has room."""
+    datagrams = report.datagrams + report.reassembled + reading.datagrams + reading.reassembled
+    told = plural(datagrams, "datagram")
+    drops = reading.kernel_drops + reading.queue_drops
+    pieces: list[tuple[str, ...]] = [
+        (f"{datagrams / max(seconds, 0.001):,.0f}/s",)
+    ]  # each in one form, or long and short
+    if cost is not None:
+        pieces.append((cost,))
+    if drops:
+        pieces.append((f"{drops:,} dropped",))
+    if report.refused:
+        pieces.append((_counts(report.refused), f"{report.refused.total():,} refused"))
+    for number, word in (
+        (report.spooled, "spooled"),
+        (report.dead.total(), "dead letters"),
+        (report.limited.total(), "kept back"),
+    ):
+        if number:
+            pieces.append((f"{number:,} {word}",))
+    for place, forms in enumerate(pieces):
+        later = sum(3 + len(other[-1]) for other in pieces[place + 1 :])
+        form = next((form for form in forms if len(told) + 3 + len(form) + later <= room), forms[-1])
+        if len(told) + 3 + len(form) <= room:
+            told += f" · {form}"
+    if report.turned_away:
+        (reason, source), count = report.turned_away.most_common(1)[0]
+        loudest = f" · most by {source}: {count:,} {reason}"
+        told += loudest if len(told) + len(loudest) <= room else ""
+    return told
 
 
 def usd(amount: float) -> str:
@@ -335,7 +360,7 @@ def show_summary(
     skipped = sum(report.skips.values())
     read = f"{plural(report.frames, 'frame')} = {plural(report.datagrams, 'datagram')}"
     read += f" + {plural(report.fragments, 'fragment')} + {skipped:,} skipped"
-    if report.frames or not report.inherited:
+    if report.frames or not report.events_inherited:
         lines.append(("read", read, ""))
     if report.skips:
         lines.append(("skipped", _reasons(report.skips), ""))
@@ -348,7 +373,7 @@ def show_summary(
         if report.reassembled_skips:
             lines.append(("", "reassembled, but no datagram: " + _reasons(report.reassembled_skips), ""))
     refused, unselected = sum(report.refused.values()), sum(report.unselected.values())
-    dead = sum(report.dead.values())
+    dead, limited = sum(report.dead.values()), sum(report.limited.values())
     events = f"{report.datagrams + report.reassembled:,}"
     if report.inherited:
         events += f" + {report.inherited:,} from the spool"
@@ -357,16 +382,25 @@ def show_summary(
         events += f" + {report.spooled:,} spooled"
     if dead:
         events += f" + {dead:,} dead letters"
+    if limited:
+        events += f" + {limited:,} kept back"
     events += f" + {refused:,} refused"
     if unselected:
         events += f" + {unselected:,} not selected"
-    style = "red" if refused or dead else "yellow" if report.spooled else "green"
-    alike = report.sent == report.events and not report.events_refused
+    style = "red" if refused or dead else "yellow" if report.spooled or limited else "green"
+    alike = (report.sent, report.spooled, report.inherited, 0) == (
+        report.events,
+        report.events_spooled,
+        report.events_inherited,
+        report.events_refused,
+    )
     lines.append(("events" if alike else "datagrams", events, style))
     if not alike:
         told = plural(report.events, "event")
+        if report.events_spooled:
+            told += f"; {report.events_spooled:,} spooled"
         if report.events_refused:
-            told += f", and {plural(report.events_refused, 'report event')} refused"
+            told += f"; {plural(report.events_refused, 'report')} on the run not delivered"
         lines.append((delivered, told, ""))
     if report.known:
         lines.append(("known", f"{plural(report.known, 'event')} of these the bus had already and published once", ""))
@@ -376,6 +410,8 @@ def show_summary(
     for code, count in report.dead.most_common():
         words = report.messages.get(code, "")
         lines.append(("dead", f"{count:,} {code}" + (f": {words}" if words else ""), "red"))
+    if report.limited:
+        lines.append(("kept back", _counts(report.limited), "yellow"))
     if report.retried or report.maybe_twice:
         tries = f"{report.retried:,} times an event was tried again"
         if report.maybe_twice:
@@ -402,7 +438,10 @@ def show_summary(
         about = f": about {usd(cost)}" if cost is not None else ", at a price that is not known here"
         lines.append(("cost", f"{plural(report.requests, 'request')}, {units}{about}", ""))
     for label, words, style in lines:
-        console.print(Text.assemble((f"{label:<10} ", "bold"), (words, style)), soft_wrap=True)
+        # A person's lines are folded between words; a log's stay whole.
+        rows = textwrap.wrap(words, max(console.width - 12, 40)) if console.is_terminal else [words]
+        for number, row in enumerate(rows):
+            console.print(Text.assemble((f"{'' if number else label:<10} ", "bold"), (row, style)), soft_wrap=True)
 
 
 def _counts(counts: Mapping[str, int]) -> str:

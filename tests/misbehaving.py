@@ -1,13 +1,15 @@
 """A PutEvents endpoint that misbehaves as told, in a process of its own: real HTTP, and a memory of what it took.
 
 `python -m tests.misbehaving FAULT` prints its URL and serves until it is killed. GET /told answers with what was seen
-so far, GET /fault/NAME changes the fault. Each request is checked as the service does: signed, at most ten entries,
-at most a megabyte, details that are JSON objects.
+so far, GET /fault/NAME changes the fault. Each request is checked as the service does: signed, one to ten entries,
+less than a megabyte, details that are JSON objects, all that is required and nothing unknown. What breaks a rule is
+refused, and `told` fails the test; so it does when an event comes while a request that holds it is still unanswered.
 """
 
 import json
 import os
 import random
+import re
 import socket
 import struct
 import subprocess
@@ -18,6 +20,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import blake2b
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -38,6 +41,12 @@ FAULTS = (
 )
 CAPACITY, OUTAGE_S, OUTAGE_AFTER = 1500, 3.0, 40
 """Events a second; how long an outage takes, and after how many requests it begins."""
+SIGNATURE = (
+    r"AWS4-HMAC-SHA256 Credential=\w+/\d{8}/[\w-]+/events/aws4_request, "
+    r"SignedHeaders=[a-z0-9;-]*host[a-z0-9;-]*, Signature=[0-9a-f]{64}"
+)
+MEMBERS = {"Time", "Source", "Resources", "DetailType", "Detail", "EventBusName", "TraceHeader"}
+REFUSAL = 400, b'{"__type": "ValidationException", "message": "a rule is broken"}'
 GARBAGE = (
     b"<html>502 Bad Gateway</html>",
     b"",
@@ -46,6 +55,13 @@ GARBAGE = (
     b'{"Entries": []}',
     b"\xff\xfe",
 )
+
+
+def ids_of(detail: str) -> list[str]:
+    """What an event's detail carries: the PacketIds of its datagrams; where it sums them up, the detail itself."""
+    told = json.loads(detail)
+    packets = told.get("Packets", [told])
+    return [packet.get("PacketId") or blake2b(detail.encode(), digest_size=16).hexdigest() for packet in packets]
 
 
 class Server(ThreadingHTTPServer):
@@ -63,6 +79,7 @@ class Server(ThreadingHTTPServer):
         """How often an entry was taken without its sender being told."""
         self.requests = 0
         self.violations: list[str] = []
+        self.under_way: set[str] = set()
         self.broke_down = 0.0
         self.tokens, self.filled = float(CAPACITY) / 10, time.monotonic()
         super().__init__(("127.0.0.1", 0), Handler)
@@ -109,60 +126,79 @@ class Handler(BaseHTTPRequestHandler):
         if not self.headers["X-Amz-Target"].endswith(".PutEvents"):
             self.answer(200, b'{"Name": "default", "Arn": "arn:aws:events:us-east-1:123456789012:event-bus/default"}')
             return
+        entries = request.get("Entries", [])
         with self.server.lock:
-            self.check(request)
-            reply = self.decide(request["Entries"])
+            broken = self.check(request)
+            ids = {one for entry in entries for one in ids_of(entry["Detail"])} if not broken else set()
+            if ids & self.server.under_way:
+                broken.append("sent again before there was an answer")
+            self.server.violations += broken
+            self.server.under_way |= ids
+            reply = REFUSAL if broken else self.decide(entries)
         if self.server.fault == "slow":
             time.sleep(self.server.random.uniform(0.02, 0.2))
+        with self.server.lock:
+            self.server.under_way -= ids
         if reply is None:
             self.reset()
         else:
             self.answer(*reply)
 
-    def check(self, request: dict[str, Any]) -> None:
-        server, entries = self.server, request["Entries"]
+    def check(self, request: dict[str, Any]) -> list[str]:
+        """The rules that a request breaks (service model `events` 2015-10-07; User Guide, entry size)."""
+        server, entries = self.server, request.get("Entries", [])
         server.requests += 1
         if server.requests == OUTAGE_AFTER:
             server.broke_down = time.monotonic()
-        if not self.headers.get("Authorization", "").startswith("AWS4-HMAC-SHA256 Credential="):
-            server.violations.append("not signed")
+        broken = []
+        signature = self.headers.get("Authorization", "")
+        if not re.fullmatch(SIGNATURE, signature) or not re.fullmatch(
+            r"\d{8}T\d{6}Z", self.headers["X-Amz-Date"] or ""
+        ):
+            broken.append(f"not signed: {signature}")
+        if self.headers["Content-Type"] != "application/x-amz-json-1.1":
+            broken.append(f"content type {self.headers['Content-Type']}")
         if not 1 <= len(entries) <= 10:
-            server.violations.append(f"{len(entries)} entries")
+            broken.append(f"{len(entries)} entries")
         size = 0
         for entry in entries:
-            size += sum(len(entry[name].encode()) for name in ("Source", "DetailType", "Detail")) + 14
-            if not isinstance(json.loads(entry["Detail"]), dict):
-                server.violations.append("detail is no object")
-        if size > 1_000_000:
-            server.violations.append(f"{size} bytes")
+            told = [entry.get(name, "") for name in ("Source", "DetailType", "Detail")]
+            size += sum(len(text.encode()) for text in (*told, *entry.get("Resources", ()))) + 14 * ("Time" in entry)
+            if not all(told) or len(told[1]) > 128 or entry.keys() - MEMBERS:
+                broken.append(f"an entry with {sorted(entry)}, detail-type {told[1]!r}")
+            if not isinstance(json.loads(told[2]), dict):
+                broken.append("detail is no object")
+        if size >= 1_048_576:
+            broken.append(f"{size} bytes")
+        return broken
 
     def decide(self, entries: list[dict[str, str]]) -> tuple[int, bytes] | None:
         """The answer, None for a reset."""
         server = self.server
-        ids = [json.loads(entry["Detail"])["PacketId"] for entry in entries]
+        events = [ids_of(entry["Detail"]) for entry in entries]
         chance, fault = server.random.random(), server.fault
         if fault == "everything":
             fault = server.random.choice(FAULTS[1:-1])
         if fault == "dead" or (fault == "outage" and time.monotonic() - server.broke_down < OUTAGE_S):
             return None
-        if fault == "throttling" and not server.has_tokens(len(ids)):
+        if fault == "throttling" and not server.has_tokens(len(events)):
             return 400, b'{"__type": "ThrottlingException", "message": "Rate exceeded"}'
         if fault == "errors" and chance < 0.3:
             return 500, b'{"__type": "InternalFailure"}'
         if fault == "reset-before" and chance < 0.3:
             return None
         results: list[dict[str, str]] = []
-        for one in ids:
+        for ids in events:
             failed = None
             if fault == "partial" and server.random.random() < 0.3:
                 failed = server.random.choice(["ThrottlingException", "InternalFailure"])
-            elif fault == "final" and int(one[:2], 16) < 13:
+            elif fault == "final" and int(ids[0][:2], 16) < 13:
                 failed = "MalformedDetail"
             else:
-                server.accepted[one] += 1
-            results.append({"ErrorCode": failed, "ErrorMessage": "as told"} if failed else {"EventId": f"e-{one}"})
+                server.accepted.update(ids)
+            results.append({"ErrorCode": failed, "ErrorMessage": "as told"} if failed else {"EventId": f"e-{ids[0]}"})
         if (fault == "reset-after" and chance < 0.2) or (fault == "malformed" and chance < 0.2):
-            server.unanswered.update(ids)
+            server.unanswered.update(one for ids in events for one in ids)
             return None if fault == "reset-after" else (200, server.random.choice(GARBAGE))
         failures = sum("ErrorCode" in result for result in results)
         return 200, json.dumps({"FailedEntryCount": failures, "Entries": results}).encode()

@@ -47,6 +47,22 @@ def test_exactly_the_syslog_datagrams_arrive_byte_for_byte(server: str, shape: s
     assert f"{len(expected_rows('mixed.pcap'))} delivered + 0 refused" in done.stderr.decode()
 
 
+@pytest.mark.parametrize("options", [("--group", "10"), ("--aggregate", "60")])
+def test_the_article_s_rule_selects_summaries(server: str, options: tuple[str, ...]) -> None:
+    """In groups every syslog payload arrives; as flows each of its datagrams is counted; nothing of another port."""
+    from hashlib import sha256
+
+    rule_into_log_group(server, name="udp-port-514", pattern=ARTICLE_RULE)
+    done = pcapeda("replay", FIXTURES / "mixed.pcap", "--endpoint-url", server, *options, env=FAKE_AWS)
+    assert done.returncode == 0, done.stderr
+    details = [json.loads(message)["detail"] for message in logged(server, "udp-port-514")]
+    assert sum(detail["Count"] for detail in details) == len(syslog_hashes())
+    assert all(detail["Destination"]["Port"] == 514 for detail in details)
+    packets = [packet for detail in details for packet in detail.get("Packets", ())]
+    found = sorted(sha256(base64.b64decode(packet["Payload"])).hexdigest() for packet in packets)
+    assert found == (sorted(digest for _, digest in syslog_hashes()) if options[0] == "--group" else [])
+
+
 def test_the_proxylity_shape_is_another_event(server: str) -> None:
     """The rule for udp.raw does not select it; one for its own source and detail-type does."""
     rule_into_log_group(server, name="article", pattern=ARTICLE_RULE)

@@ -1,20 +1,28 @@
 """The checkpoint: what it has is delivered, for every later run, whatever happens to the file or its name."""
 
+import itertools
 import os
 import shutil
+import struct
+import sys
+from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcapeda.checkpoint import EDGE, FORMAT, Checkpoint, Ranges, identify
+from pcapeda.checkpoint import EDGE, FORMAT, MANY, Checkpoint, Numbers, Ranges, identify
 from pcapeda.errors import BadConfig
 from pcapeda.job import Job
 from pcapeda.model import Entry
 from pcapeda.pipeline import execute
+from pcapeda.sinks.memory import MemorySink
 from tests.command import FIXTURES
+from tests.frames import ethernet, udp4
 from tests.test_delivery import Scripted
 
 KEY = bytes(range(16))
@@ -30,7 +38,7 @@ def settle(checkpoint: Checkpoint, ordinals: list[int], key: bytes = KEY, loop: 
     entries = []
     for ordinal in ordinals:
         entries.append(entry())
-        checkpoint.under_way(entries[-1], place, ordinal)
+        checkpoint.under_way(place, entries[-1], (ordinal,))
     checkpoint.settled(entries)
 
 
@@ -52,6 +60,48 @@ def test_ranges_are_a_set(pieces: list[tuple[int, int]]) -> None:
     assert all(end + 1 < start for (_, end), (start, _) in pairwise(kept))
 
 
+@given(st.lists(st.tuples(st.integers(0, 20_000), st.integers(0, 9) | st.integers(0, 9000)), max_size=30))
+def test_numbers_are_a_set(pieces: list[tuple[int, int]]) -> None:
+    """The same for numbers far apart and close together, within and across the pieces they are kept in."""
+    numbers, plain = Numbers(), set()
+    for first, more in pieces:
+        numbers.add(first, first + more)
+        plain |= set(range(first, first + more + 1))
+    kept = list(numbers)
+    assert {number for first, last in kept for number in range(first, last + 1)} == plain
+    assert all(end + 1 < start for (_, end), (start, _) in pairwise(kept))
+    edges = {number + by for run in kept for number in run for by in (-1, 0, 1)}
+    assert all((number in numbers) == (number in plain) for number in edges)
+
+
+def test_numbers_in_any_order_take_little(tmp_path: Path) -> None:
+    """A range of any size is one; half a million numbers without a neighbour take less than two bits each."""
+    numbers = Numbers()
+    numbers.add(5, 1 << 60)
+    assert list(numbers) == [(5, 1 << 60)]
+    scattered = Numbers()
+    for number in range(0, 1_000_000, 2):
+        scattered.add(number, number)
+    assert sum(map(sys.getsizeof, scattered._partial.values())) + sys.getsizeof(scattered._partial) < 1_000_000 / 4
+
+
+def test_a_file_that_grows_is_shortened_while_it_is_written(tmp_path: Path) -> None:
+    """Records of single datagrams that have become one run do not stay, and nothing is forgotten."""
+    path, most = tmp_path / "c", 0
+    with Checkpoint(path) as checkpoint:
+        place = checkpoint.place(KEY, 0)
+        for half in range(0, 4 * MANY, MANY // 2):
+            for odd in (1, 0):  # every second ordinal first: each a record of its own
+                one = entry()
+                checkpoint.under_way(place, one, range(half + odd, half + MANY // 2, 2))
+                checkpoint.settled([one])
+            most = max(most, path.stat().st_size)
+    assert most < 40 * 2 * MANY
+    assert had(path) == set(range(200))
+    with Checkpoint(path) as checkpoint:
+        assert list(checkpoint._done[place]) == [(0, 4 * MANY - 1)]
+
+
 def test_what_is_settled_is_there_for_the_next_process_without_a_close(tmp_path: Path) -> None:
     """Written at once: a process that is killed has told all it knew."""
     path = tmp_path / "checkpoint"
@@ -67,7 +117,7 @@ def test_what_is_given_up_is_tried_again(tmp_path: Path) -> None:
     """Refused entries are not remembered."""
     with Checkpoint(tmp_path / "c") as checkpoint:
         one, place = entry(), checkpoint.place(KEY, 0)
-        checkpoint.under_way(one, place, 7)
+        checkpoint.under_way(place, one, (7,))
         checkpoint.forget([one])
         checkpoint.settled([one])
     assert had(tmp_path / "c") == set()
@@ -94,7 +144,7 @@ def test_damage_forgets_and_never_invents(data: st.DataObject, tmp_path_factory:
         for first in range(0, 100, 10):
             entries = [entry(), entry()]
             for offset, one in enumerate(entries):
-                checkpoint.under_way(one, settle_at, first + offset)
+                checkpoint.under_way(settle_at, one, (first + offset,))
             checkpoint.settled(entries)
     whole = had(path)
     assert whole == {first + offset for first in range(0, 100, 10) for offset in (0, 1)}
@@ -116,7 +166,7 @@ def test_many_records_become_few(tmp_path: Path) -> None:
         place = checkpoint.place(KEY, 0)
         for ordinal in range(1500):
             one = entry()
-            checkpoint.under_way(one, place, ordinal)
+            checkpoint.under_way(place, one, (ordinal,))
             checkpoint.settled([one])
     assert path.stat().st_size == len(FORMAT) + 1500 * 40
     assert had(path) == set(range(200))
@@ -176,6 +226,48 @@ def test_runs_in_pieces_send_each_datagram_once(tmp_path: Path, count: int) -> N
     assert report.unselected == {"delivered before": total}
     other = Job(captures=(str(capture),), checkpoint=str(tmp_path / "c"), ports=frozenset({514}))
     assert execute(other, sink=Scripted(lambda entry, tries: None)).sent > 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    kind=st.sampled_from([{}, {"group": 4, "group_wait_s": 3}, {"aggregate_s": 5}, {"aggregate_s": 7, "max_flows": 2}]),
+    seconds=st.lists(st.integers(0, 30), max_size=40),
+    runs=st.lists(st.tuples(st.integers(1, 15), st.sets(st.integers(0, 9)), st.integers(0, 3)), max_size=6),
+)
+def test_whatever_ends_a_run_each_datagram_counts_once(
+    kind: dict[str, Any],
+    seconds: list[int],
+    runs: list[tuple[int, set[int], int]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Packets, groups or flows, in or out of order, with counts, budgets and events that fail: no datagram is in two
+    events that were taken, and in the end none is missing."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    truth: Counter[tuple[str, int]] = Counter()
+    with (folder / "a.pcap").open("wb") as file:
+        file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
+        for number, second in enumerate(seconds):
+            data = ethernet(udp4(b"%d" % number, source=f"10.0.0.{number % 3}", dport=1 + number % 2))
+            file.write(struct.pack("<IIII", second, 0, len(data), len(data)) + data)
+            truth[f"10.0.0.{number % 3}", 1 + number % 2] += 1
+    job = Job(captures=(str(folder / "a.pcap"),), checkpoint=str(folder / "c"), **kind)
+    taken: Counter[tuple[str, int]] = Counter()
+    for count, failing, events in [*runs, (100, set(), 100)]:
+        tries = itertools.count()
+        sink = MemorySink(lambda entry: "MalformedDetail" if next(tries) in failing else None)  # noqa: B023
+        report = execute(replace(job, count=count, max_events=events), sink=sink)
+        assert report.adds_up()
+        for event in sink.events:
+            detail = event["detail"]
+            port = detail["Destination"]["Port"]
+            for packet in detail.get("Packets", [detail]):
+                taken[packet.get("Source", {}).get("IpAddress", "rest"), port] += packet.get("Count", 1)
+    for port in (1, 2):  # what was summed up without its source is a part of the others
+        missing = {who: number - taken[who] for who, number in truth.items() if who[1] == port}
+        assert min(missing.values(), default=0) >= 0
+        assert sum(missing.values()) == taken["rest", port]
+    again = execute(job, sink=MemorySink())
+    assert again.unselected == ({"delivered before": len(seconds)} if seconds else {})
 
 
 @pytest.mark.parametrize(

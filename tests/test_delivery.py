@@ -274,7 +274,9 @@ class Rig:
         live: bool = False,
         max_bytes: int = 1 << 20,
         when_full: WhenFull = "block",
+        weight: Callable[[int], int] = lambda number: 1,
     ) -> None:
+        self.weight = weight
         self.clock, self.sink, self.report = FakeClock(), SINKS[kind](answer), Report()
         self.spool = Spool(folder, max_bytes=max_bytes, when_full=when_full)
         self.notes: list[str] = []
@@ -295,14 +297,14 @@ class Rig:
 
     def add(self, numbers: Iterable[int]) -> None:
         for number in numbers:
-            self.report.frames += 1
-            self.report.datagrams += 1
-            self.delivery.add(entry(number))
+            self.report.frames += self.weight(number)
+            self.report.datagrams += self.weight(number)
+            self.delivery.add(entry(number)._replace(stands_for=self.weight(number)))
 
     def finish(self, give_up: Callable[[], bool] = lambda: False) -> Report:
         self.delivery.finish(give_up=give_up)
-        assert self.report.spooled == len(self.spool)
-        assert self.report.dead.total() == len(self.spool.dead)
+        assert (self.report.spooled, self.report.events_spooled) == (self.spool.load.datagrams, len(self.spool))
+        assert self.report.dead.total() == self.spool.dead.load.datagrams
         assert self.report.adds_up()
         return self.report
 
@@ -344,6 +346,22 @@ def test_a_dead_endpoint_fills_the_spool_and_is_hardly_asked(rig: Callable[..., 
     assert sorted(map(int, later.sink.taken)) == list(range(3000))
     if kind == "in order":
         assert later.sink.taken == sorted(later.sink.taken, key=int), "oldest first"
+
+
+def test_an_outage_is_said_and_its_end(rig: Callable[..., Rig]) -> None:
+    """Once for each outage, with what the endpoint said; again when it is over; not for a hiccup."""
+    one = rig(lambda entry, tries: "again" if not 10e9 < one.clock.now_ns - 10**12 < 30e9 else None)
+    for number in range(400):
+        one.add([number])
+        one.clock.sleep(0.1)
+        one.delivery.tick()
+    outage = "nothing is delivered: again: words of again; events are kept in the spool until that is over"
+    assert one.notes == [outage, "events are delivered again", outage]
+    two = rig(lambda entry, tries: "again" if two.clock.now_ns - 10**12 < 0.5e9 else None)
+    two.add(range(400, 600))
+    report = two.finish()
+    assert (two.notes, report.spooled) == ([], 0)
+    assert report.retried > 0
 
 
 def test_a_short_outage_heals_within_the_run(rig: Callable[..., Rig]) -> None:
@@ -520,6 +538,7 @@ def test_an_interrupt_leaves_the_spool_as_it_was(rig: Callable[..., Rig]) -> Non
     small=st.booleans(),
     live=st.booleans(),
     older=st.integers(0, 30),
+    weights=st.lists(st.integers(0, 3), min_size=1),
 )
 def test_every_entry_is_accounted_for_with_a_spool(
     tmp_path_factory: pytest.TempPathFactory,
@@ -529,8 +548,15 @@ def test_every_entry_is_accounted_for_with_a_spool(
     small: bool,
     live: bool,
     older: int,
+    weights: list[int],
 ) -> None:
-    """Sent, spooled, dead and refused is what went in, for any script; what is in the spool was not sent."""
+    """Sent, spooled, dead and refused is what went in, for any script; what is in the spool was not sent.
+
+    That holds for datagrams, however many an entry stands for, and by themselves for entries that stand for none.
+    """
+
+    def weight(number: int) -> int:
+        return weights[number % len(weights)]
 
     def answer(entry: Entry, tries: int) -> str | None:
         fate = fates[int(entry.id)] if int(entry.id) < len(fates) else "ok"
@@ -540,16 +566,20 @@ def test_every_entry_is_accounted_for_with_a_spool(
 
     folder = tmp_path_factory.mktemp("spool")
     with Spool(folder) as spool:
-        spool.put([entry(1000 + number) for number in range(older)])
-    one = Rig(folder, answer, kind=kind, live=live, max_bytes=3000 if small else 1 << 20)
+        spool.put([entry(number)._replace(stands_for=weight(number)) for number in range(1000, 1000 + older)])
+    one = Rig(folder, answer, kind=kind, live=live, max_bytes=3000 if small else 1 << 20, weight=weight)
     one.spool.when_full = when_full
     one.add(range(len(fates)))
     # A spool that blocks while the sink takes nothing waits until it is told to stop.
     end = one.clock.now_ns + 3600 * 10**9
     report = one.finish(give_up=lambda: one.clock.now_ns > end)
     if "down" not in fates:  # the script raises in the middle of a batch, of which nothing counts then
-        assert len(set(one.sink.taken)) == len(one.sink.taken) == report.sent
+        assert len(set(one.sink.taken)) == len(one.sink.taken) == report.events
+        assert sum(weight(int(taken)) for taken in one.sink.taken) == report.sent
         assert not set(one.kept()) & set(one.sink.taken)
+        ends = Counter(weight(int(ended)) for ended in [*one.sink.taken, *one.kept()])
+        given = Counter(map(weight, [*range(len(fates)), *range(1000, 1000 + older)]))
+        assert given[0] == ends[0] + report.events_refused
     one.close()
 
 

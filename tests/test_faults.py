@@ -10,7 +10,9 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,11 +26,12 @@ from pcapeda.sinks.memory import MemorySink
 from pcapeda.sinks.spool import MARK, Spool
 from tests.command import FAKE_AWS, pcapeda, start
 from tests.frames import ethernet, udp4
-from tests.misbehaving import FAULTS, Misbehaving, misbehaving
+from tests.misbehaving import FAULTS, Misbehaving, ids_of, misbehaving
 from tests.netns import needs_netns, veth_pair
+from tests.put_events_server import put_events_server
 from tests.test_cli import read_until
 
-DATAGRAMS = 2000
+DATAGRAMS, SOURCES = 2000, 7
 IN_FLIGHT = CONCURRENCY["fast"] * 10
 """Entries in the requests that one process has under way at most."""
 
@@ -40,7 +43,8 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with path.open("wb") as file:
         file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
         for number in range(DATAGRAMS):
-            data = ethernet(udp4(b"datagram %d" % number))
+            source = f"198.51.100.{number % SOURCES}"
+            data = ethernet(udp4(b"datagram %d" % number, source=source))
             file.write(struct.pack("<IIII", 1_700_000_000 + number, 0, len(data), len(data)) + data)
     return path
 
@@ -55,6 +59,25 @@ def everything(capture: Path) -> set[str]:
     return ids
 
 
+KINDS: dict[str, dict[str, Any]] = {
+    "packets": {},
+    "groups": {"group": 3, "group_wait_s": 30},
+    "flows": {"aggregate_s": 20},
+}
+"""What a run may make of datagrams."""
+
+
+def job_of(capture: Path, kind: str, **others: Any) -> Job:
+    return Job(captures=(str(capture),), **KINDS[kind], **others)
+
+
+def ids_in(capture: Path, kind: str) -> set[str]:
+    """What arrives of a capture if nothing goes wrong, by `ids_of`."""
+    sink = MemorySink()
+    execute(job_of(capture, kind), sink=sink)
+    return {one for entry in sink.entries for one in ids_of(entry.detail)}
+
+
 @pytest.fixture(autouse=True)
 def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (FAKE_AWS | {"NO_PROXY": "*", "AWS_EC2_METADATA_DISABLED": "true"}).items():
@@ -65,7 +88,7 @@ def in_spool(folder: Path) -> set[str]:
     if not folder.is_dir():
         return set()
     with Spool(folder) as spool:
-        return {kept.entry.id for kept in spool.take(1_000_000)}
+        return {one for kept in spool.take(1_000_000) for one in ids_of(kept.entry.detail)}
 
 
 def check(server: Misbehaving, report: Report, spool: Path, everything: set[str]) -> dict[str, int]:
@@ -114,10 +137,37 @@ def test_every_datagram_is_accounted_for(
             assert (again.inherited, again.sent, again.spooled) == (report.spooled, report.spooled, 0)
             assert again.status() is ExitStatus.OK
         if report.dead:
-            again = resend(str(spool), bus, dead=True)
+            again = resend(str(spool), bus, aside="dead")
             assert (again.sent, again.spooled) == (report.dead.total(), 0)
         assert set(server.told()["accepted"]) == everything
         assert not in_spool(spool)
+
+
+@pytest.mark.parametrize("kind", ["groups", "flows"])
+def test_summaries_and_reports_are_accounted_for(kind: str, capture: Path, tmp_path: Path) -> None:
+    """The same for events that stand for many datagrams, or for none, with spool and checkpoint."""
+    everything, spool = ids_in(capture, kind), tmp_path / "spool"
+    with misbehaving("everything") as server:
+        bus = Bus(endpoint_url=server.url)
+        job = job_of(capture, kind, bus=bus, spool=str(spool), checkpoint=str(tmp_path / "c"), report_events_s=1)
+        report = execute(job)
+        told, waiting, dead = server.told(), in_spool(spool), in_spool(spool / "dead")
+        arrived = set(told["accepted"]) | waiting | dead
+        assert everything <= arrived
+        assert 1 <= len(arrived - everything) <= 30, "one report a second, and one at the end"
+        assert report.adds_up()
+        assert report.sent + report.spooled + report.dead.total() == DATAGRAMS
+        for one, times in told["accepted"].items():
+            assert times <= 1 + told["unanswered"].get(one, 0)
+        server.behave()
+        for aside in (None, "dead"):
+            if in_spool(spool / (aside or ".")):
+                again = resend(str(spool), bus, aside=aside)
+                assert (again.sent, again.events, again.lost) == (again.inherited, again.events_inherited, False)
+        assert set(server.told()["accepted"]) == arrived
+        before = server.told()["requests"]
+        assert execute(replace(job, report_events_s=None)).unselected == {"delivered before": DATAGRAMS}
+        assert server.told()["requests"] == before
 
 
 def test_a_dead_endpoint_is_hardly_asked_and_the_spool_has_it_all(
@@ -141,31 +191,35 @@ def poll(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
         time.sleep(0.01)
 
 
-def test_a_replay_that_is_killed_again_and_again_goes_on_where_it_was(
-    capture: Path, everything: set[str], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_replay_that_is_killed_again_and_again_goes_on_where_it_was(kind: str, capture: Path, tmp_path: Path) -> None:
     """kill -9 at random moments: with --checkpoint all is delivered, and only what was in flight is sent twice."""
     random.seed(3)
+    options = [f"--{name.removesuffix('_s').replace('_', '-')}={value}" for name, value in KINDS[kind].items()]
+    most = 90 if kind == "packets" else 30
+    everything = ids_in(capture, kind)
     checkpoint = tmp_path / "checkpoint"
     kills = 0
     with misbehaving("slow") as server:
         while True:
             before = server.told()["requests"]
-            arguments = ("replay", capture, "--endpoint-url", server.url, "--checkpoint", checkpoint, "-q")
+            arguments = ("replay", capture, "--endpoint-url", server.url, "--checkpoint", checkpoint, "-q", *options)
             with start(*arguments, env=FAKE_AWS) as process:
-                goal = before + random.randrange(10, 90)
+                goal = before + random.randrange(most // 9, most)
                 poll(lambda: process.poll() is not None or server.told()["requests"] >= goal, "requests")  # noqa: B023
                 kills += process.poll() is None
                 process.kill()
+            assert kills < 50, "it does not get on"
             if process.returncode == 0:
                 break
         told = server.told()
         assert kills >= 2
         assert set(told["accepted"]) == everything
-        assert sum(told["accepted"].values()) - DATAGRAMS <= kills * IN_FLIGHT
+        assert sum(told["accepted"].values()) - len(everything) <= kills * IN_FLIGHT * (3 if kind == "groups" else 1)
         moved = capture.rename(capture.with_name("renamed.pcap"))
         try:
-            done = pcapeda("replay", moved, "--endpoint-url", server.url, "--checkpoint", checkpoint, env=FAKE_AWS)
+            arguments = ("replay", moved, "--endpoint-url", server.url, "--checkpoint", checkpoint, *options)
+            done = pcapeda(*arguments, env=FAKE_AWS)
         finally:
             moved.rename(capture)
         assert done.returncode == 0
@@ -198,6 +252,23 @@ def test_an_interrupted_replay_spools_within_its_grace(capture: Path, everything
         assert set(server.told()["accepted"]) == everything
 
 
+def test_a_second_interrupt_ends_a_run_that_waits(capture: Path) -> None:
+    """The first one waits for an answer that does not come, and says so; the second one ends the program at once."""
+    answer = threading.Event()
+    with put_events_server() as bus:
+        bus.put_events = lambda request: answer.wait(60) and None
+        with start("replay", capture, "--endpoint-url", bus.url, "--grace", "50", env=FAKE_AWS) as process:
+            poll(lambda: bool(bus.requests), "a request")
+            process.send_signal(signal.SIGINT)
+            assert process.stderr is not None
+            read_until(process.stderr.fileno(), b"for 50 s at most; a second Ctrl-C")
+            process.send_signal(signal.SIGINT)
+            _, talk = process.communicate(timeout=20)
+        answer.set()
+    assert process.returncode == 130
+    assert b"stopped at once" in talk
+
+
 def test_resend_can_be_killed_and_interrupted(capture: Path, everything: set[str], tmp_path: Path) -> None:
     """Whatever ends it, nothing is lost and only what was in flight is sent twice; no two can drain one spool."""
     spool = tmp_path / "spool"
@@ -226,13 +297,17 @@ def test_resend_can_be_killed_and_interrupted(capture: Path, everything: set[str
 
 
 def kept_on_disk(spool: Path) -> int:
-    """Records in the segments, whoever has the spool open."""
-    return sum(path.read_bytes().count(MARK) for path in spool.glob("*.spool"))
+    """Datagrams that the records in the segments stand for, whoever has the spool open."""
+    records = (one for path in spool.glob("*.spool") for one in path.read_bytes().split(MARK)[1:])
+    return sum(int.from_bytes(record[4:8], "little") for record in records)
 
 
 @needs_netns
 def test_sniff_keeps_what_came_in_an_outage_survives_kill_and_drains_by_itself(tmp_path: Path) -> None:
-    """Two outages that end in kill -9 once all is on disk, then a healthy bus: everything sent is delivered once."""
+    """Two outages that end in kill -9 once all is on disk, then a healthy bus: everything sent is delivered once.
+
+    In the second of them, and after it, datagrams come in groups.
+    """
     spool = tmp_path / "spool"
     with veth_pair() as veth, misbehaving("dead") as server:
         options = ("-i", veth.name, "--port", "5514", "--max-rate", "0", "--spool", spool, "--endpoint-url", server.url)
@@ -240,7 +315,8 @@ def test_sniff_keeps_what_came_in_an_outage_survives_kill_and_drains_by_itself(t
         for round_ in range(3):
             if round_ == 2:
                 server.behave()
-            with start("sniff", *options, env=FAKE_AWS) as process:
+            grouped = ("--group", "7", "--group-wait", "0.2") if round_ else ()
+            with start("sniff", *options, *grouped, env=FAKE_AWS) as process:
                 assert process.stderr is not None
                 read_until(process.stderr.fileno(), b"listening on ")
                 sent += len(veth.send(5514, 300))

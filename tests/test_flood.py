@@ -12,7 +12,7 @@ from tests.netns import HERE, Veth, needs_netns, veth_pair
 from tests.put_events_server import PutEventsServer, put_events_server
 from tests.test_cli import read_until
 
-SECONDS = 8
+SECONDS = 5
 FLOOD = """
 import random, socket, struct, sys, time
 to, from_mac, to_mac, device, seconds = sys.argv[1], *map(bytes.fromhex, sys.argv[2:4]), sys.argv[4], float(sys.argv[5])

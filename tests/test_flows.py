@@ -34,13 +34,13 @@ def summed(flows: FlowTable, packets: list[Datagram]) -> list[Told]:
 
 
 def details(told: list[Told]) -> list[dict]:
-    return [entry.envelope(now_ns=0)["detail"] for entry, _ in told]
+    return [entry.envelope(now_ns=0)["detail"] for entry, *_ in told]
 
 
 def test_a_flow_s_event_says_all_there_is() -> None:
     """Every member by hand: counts, UDP bytes with headers, first and last time, the first payload."""
     packets = [at(60, payload=b"one", length=11), at(61.5, payload=b"three", length=13), at(61, payload=b"", length=8)]
-    ((entry, source),) = summed(table(shape=Shape(file="/tmp/x.pcap", resources=("arn:x",))), packets)
+    ((entry, source, _),) = summed(table(shape=Shape(file="/tmp/x.pcap", resources=("arn:x",))), packets)
     assert source == "198.51.100.7"
     assert (entry.source, entry.detail_type, entry.stands_for) == ("udp.raw", "UdpFlow", 3)
     assert (entry.resources, entry.time_ns, entry.datagram) == (("arn:x",), 60 * SECOND, None)
@@ -85,7 +85,7 @@ def test_a_datagram_out_of_order_does_not_end_its_window() -> None:
 
 def test_a_long_first_payload_is_a_sample() -> None:
     """Up to a kilobyte is shown; its length is told."""
-    ((entry, _),) = summed(table(), [at(0, payload=bytes(5000), length=5008)])
+    ((entry, *_),) = summed(table(), [at(0, payload=bytes(5000), length=5008)])
     detail = entry.envelope()["detail"]
     assert base64.b64decode(detail["FirstPayload"]) == bytes(SAMPLE_BYTES)
     assert detail["FirstLength"] == 5008
@@ -104,7 +104,7 @@ def test_what_a_window_has_no_room_for_is_summed_up() -> None:
     assert rest[0]["Destination"]["Port"] == 514
     assert rest[0]["Count"] == 991
     assert "Destination" not in rest[-1]
-    for entry, source in summed(table(max_flows=1), packets):
+    for entry, source, _ in summed(table(max_flows=1), packets):
         VALID.validate(entry.envelope())
         assert source == entry.envelope()["detail"].get("Source", {}).get("IpAddress")
 
@@ -115,13 +115,28 @@ def test_every_datagram_counts_once(packets: list[Datagram], seconds: float, roo
     """Whatever comes: counts and bytes add up, each event is valid, stands for its count, and is new."""
     packets = [packet._replace(number=number + 1) for number, packet in enumerate(packets)]
     told = summed(table(seconds, max_flows=room, aligned=aligned), packets)
-    assert sum(entry.stands_for for entry, _ in told) == len(packets)
+    assert sum(entry.stands_for for entry, *_ in told) == len(packets)
     seen = details(told)
     assert sum(detail["Bytes"] for detail in seen) == sum(packet.length for packet in packets)
-    for (entry, _), detail in zip(told, seen, strict=True):
+    for (entry, *_), detail in zip(told, seen, strict=True):
         assert entry.stands_for == detail["Count"]
         VALID.validate(entry.envelope(now_ns=0))
-    assert len({entry.id for entry, _ in told}) == len(told)
+    assert len({entry.id for entry, *_ in told}) == len(told)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(datagrams(), max_size=30), st.integers(1, 5), st.integers(1, 30))
+def test_each_ordinal_is_in_the_event_that_counts_it(packets: list[Datagram], room: int, most: int) -> None:
+    """Where ordinals are asked for: as many as datagrams, each once, and a window ends before there are too many."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("pcapeda.events.flows.MAX_ORDINALS", most)
+        flows = table(86_400, max_flows=room, aligned=False)
+        windows = [flows.add(packet, 0, ordinal) for ordinal, packet in enumerate(packets, 1000)] + [flows.finish()]
+    told = [one for window in windows for one in window]
+    assert all(one.entry.stands_for == len(one.ordinals) for one in told)
+    assert all(list(one.ordinals) == sorted(one.ordinals) for one in told)
+    assert sorted(ordinal for one in told for ordinal in one.ordinals) == list(range(1000, 1000 + len(packets)))
+    assert all(sum(len(one.ordinals) for one in window) <= most for window in windows)
 
 
 @settings(deadline=None)
@@ -133,7 +148,7 @@ def test_flows_are_those_of_a_plain_count(steps: list[tuple[int, int, int]]) -> 
     ]
     truth = Counter((second // 20, f"10.0.0.{source}", port) for second, source, port in steps)
     found: dict[tuple[int, str, int], int] = defaultdict(int)
-    for entry, _ in summed(table(5), packets):
+    for entry, *_ in summed(table(5), packets):
         detail = entry.envelope()["detail"]
         assert entry.time_ns is not None
         window = entry.time_ns // (5 * SECOND)
@@ -146,7 +161,7 @@ def test_flows_are_those_of_a_plain_count(steps: list[tuple[int, int, int]]) -> 
 @pytest.mark.parametrize("shape", [Shape(), Shape(source="mine", detail_type="Mine", time="now")])
 def test_the_identity_is_the_shape_s(shape: Shape) -> None:
     """--source, --detail-type and --time hold for summaries, too; the kind is UdpFlow unless another is given."""
-    ((entry, _),) = summed(table(shape=shape), [at(1)])
+    ((entry, *_),) = summed(table(shape=shape), [at(1)])
     assert entry.source == shape.source
     assert entry.detail_type == ("Mine" if shape.source == "mine" else "UdpFlow")
     assert (entry.time_ns is None) == (shape.time == "now")

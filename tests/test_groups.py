@@ -28,13 +28,13 @@ def grouped(grouper: Grouper, packets: list[Datagram], gap_ns: int = 0) -> list[
 
 
 def details(told: list[Told]) -> list[dict]:
-    return [entry.envelope(now_ns=0)["detail"] for entry, _ in told]
+    return [entry.envelope(now_ns=0)["detail"] for entry, *_ in told]
 
 
 def test_a_group_s_event_says_all_there_is() -> None:
     """Every member by hand; the article's rule selects it by its source and destination port."""
     second = EXAMPLE._replace(source="203.0.113.9", source_port=9, time_ns=None, number=18, payload=b"x", whole=False)
-    ((entry, _),) = grouped(Grouper(Shape(file="a.pcap"), 10, SECOND), [EXAMPLE, second])
+    ((entry, *_),) = grouped(Grouper(Shape(file="a.pcap"), 10, SECOND), [EXAMPLE, second])
     event = entry.envelope()
     assert (event["source"], event["detail-type"], entry.stands_for) == ("udp.raw", "UdpPacketBatch", 2)
     assert event["time"] == "2026-04-10T22:44:04Z"
@@ -67,7 +67,7 @@ def test_a_group_s_event_says_all_there_is() -> None:
 def test_a_group_is_full_at_its_number() -> None:
     """25 datagrams by ten: 10, 10 and the 5 that are left at the end."""
     told = grouped(Grouper(Shape(), 10, SECOND), [EXAMPLE] * 25)
-    assert [entry.stands_for for entry, _ in told] == [10, 10, 5]
+    assert [entry.stands_for for entry, *_ in told] == [10, 10, 5]
 
 
 def test_destinations_and_ports_are_kept_apart() -> None:
@@ -85,7 +85,7 @@ def test_nobody_waits_longer_than_asked(back: int) -> None:
     assert grouper.add(EXAMPLE, 0) == []
     assert grouper.add(EXAMPLE, SECOND - 1) == []
     assert grouper.due(SECOND - 1) == []
-    ((entry, _),) = grouper.due(back * SECOND)
+    ((entry, *_),) = grouper.due(back * SECOND)
     assert entry.stands_for == 2
     assert grouper.finish() == []
 
@@ -97,8 +97,8 @@ def test_no_event_is_larger_than_a_chunk_unless_one_packet_is(sizes: list[int], 
     shape = Shape(source="é" * 100, detail_type="d" * 100, resources=("r" * 500,), file="\x01" * 255, text=True)
     packets = [EXAMPLE._replace(payload="ü".encode() * (size // 2), length=size + 8) for size in sizes]
     told = grouped(Grouper(shape, 1000, SECOND, max_bytes=most), packets)
-    assert sum(entry.stands_for for entry, _ in told) == len(sizes)
-    for entry, _ in told:
+    assert sum(entry.stands_for for entry, *_ in told) == len(sizes)
+    for entry, *_ in told:
         assert entry.size <= most or entry.stands_for == 1
         assert entry.size == quotas.entry_size(
             entry.source, entry.detail_type, entry.detail, entry.resources, timed=True
@@ -108,8 +108,8 @@ def test_no_event_is_larger_than_a_chunk_unless_one_packet_is(sizes: list[int], 
 def test_a_chunk_is_used_well() -> None:
     """Small packets fill most of the 64 KB before another event begins."""
     told = grouped(Grouper(Shape(), 100_000, SECOND), [EXAMPLE] * 2000)
-    assert all(entry.size > 0.97 * quotas.CHUNK_BYTES for entry, _ in told[:-1])
-    assert all(quotas.chunks(entry.size) == 1 for entry, _ in told)
+    assert all(entry.size > 0.97 * quotas.CHUNK_BYTES for entry, *_ in told[:-1])
+    assert all(quotas.chunks(entry.size) == 1 for entry, *_ in told)
 
 
 def test_memory_is_bounded() -> None:
@@ -123,7 +123,7 @@ def test_memory_is_bounded() -> None:
     large = [EXAMPLE._replace(destination_port=port, payload=bytes(40_000)) for port in range(600)]
     open_bytes = 0
     for packet in large:
-        open_bytes += 53_600 - sum(entry.size for entry, _ in grouper.add(packet, 0))
+        open_bytes += 53_600 - sum(entry.size for entry, *_ in grouper.add(packet, 0))
         assert open_bytes <= MAX_OPEN_BYTES + 53_600
 
 
@@ -142,7 +142,7 @@ def test_every_datagram_is_in_one_group_in_order(
     shape = Shape(text=extras, json_payload=extras)
     told = grouped(Grouper(shape, number, wait_ns, max_bytes=most), packets, gap_ns=SECOND // 3)
     by_destination: dict[tuple[str, int], list[bytes]] = {}
-    for entry, _ in told:
+    for entry, *_ in told:
         event = entry.envelope(now_ns=0)
         VALID.validate(event)
         detail = event["detail"]

@@ -9,20 +9,26 @@ import pytest
 
 from pcapeda.errors import BadRule
 from pcapeda.rules.pattern import Pattern
+from pcapeda.rules.rule import Rule
+from pcapeda.rules.ruleset import RuleSet
 
 OWN = Path(__file__).parents[1] / "fixtures" / "rules" / "cases.jsonl"
 CORPUS = Path(__file__).parents[2] / "shared" / "patterns" / "corpus.jsonl"
 
 
 def verdict(pattern: Any, event: Any) -> str:
-    """What the language says: match, no-match, invalid, or valid where there is no event to match."""
+    """What the language says: match, no-match, invalid, or valid where there is no event to match.
+
+    A pattern alone and in a set of rules must say the same.
+    """
     try:
         compiled = Pattern.compile(pattern)
     except BadRule:
         return "invalid"
     if event is None:
         return "valid"
-    return "match" if compiled.matches(event) else "no-match"
+    alone, in_a_set = compiled.matches(event), bool(RuleSet([Rule("one", compiled)]).match(event))
+    return "split" if alone != in_a_set else "match" if alone else "no-match"
 
 
 def read(path: Path) -> list[dict[str, Any]]:

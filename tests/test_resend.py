@@ -1,10 +1,13 @@
 """`pcapeda resend` and the spool's options, as a stranger meets them."""
 
+from dataclasses import replace
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
 
-from pcapeda.errors import BadConfig
+from pcapeda.errors import BadConfig, ExitStatus
 from pcapeda.job import Bus, Job
 from pcapeda.parts import spool_target
 from pcapeda.pipeline import execute, resend
@@ -31,6 +34,9 @@ MIXED = FIXTURES / "mixed.pcap"
         (["replay", "-", "--checkpoint", "c"], "standard input"),
         (["resend", "no/such/spool"], "no such spool"),
         (["resend", FIXTURES, "--dead"], "no dead letters"),
+        (["resend", FIXTURES, "--limited"], "nothing that limits refused"),
+        (["resend", FIXTURES, "--limited", "--dead"], "give one of them"),
+        (["replay", MIXED, "--spool-limited"], "--spool DIR"),
         (["resend"], "DIR"),
     ],
 )
@@ -57,6 +63,41 @@ def test_a_spool_knows_its_bus(tmp_path: Path) -> None:
     again = resend(str(tmp_path / "s"), Bus("edge", "eu-west-1"), sink=sink)
     assert (again.sent, len(sink.entries)) == (report.spooled, report.spooled)
     assert execute(other, sink=MemorySink()).status() == 0
+
+
+@pytest.mark.parametrize("kind", [{}, {"group": 3}, {"aggregate_s": 60}])
+@pytest.mark.parametrize("limit", [{"max_rate_per_source": 0.001}, {"max_events": 1}])
+def test_what_limits_refuse_is_kept_if_asked(tmp_path: Path, kind: dict[str, Any], limit: dict[str, Any]) -> None:
+    """It is neither refused nor sent until a person asks for it, and with a checkpoint it is not made again."""
+    sink, clock = MemorySink(), FakeClock()
+    job = Job(captures=(str(MIXED),), spool=str(tmp_path / "s"), checkpoint=str(tmp_path / "c"), **kind, **limit)
+    report = execute(replace(job, spool_limited=True), sink=sink, clock=clock, sleep=clock.sleep)
+    assert report.adds_up()
+    assert (report.refused, report.spooled) == ({}, 0)
+    assert (report.limited.total(), report.status()) == (report.datagrams - report.sent, ExitStatus.INCOMPLETE)
+    assert report.limited.keys() == {"budget" if "max_events" in limit else "rate limit per source"}
+    again = resend(str(tmp_path / "s"), Bus(), aside="limited", sink=sink)
+    assert (again.inherited, again.sent, again.status()) == (report.limited.total(), again.inherited, ExitStatus.OK)
+    rest = execute(Job(captures=(str(MIXED),), checkpoint=str(tmp_path / "c"), **kind), sink=sink)
+    assert sum(entry.stands_for for entry in sink.entries) == rest.datagrams
+    assert rest.sent == 0 or "max_events" in limit, "a budget ends the reading"
+
+
+def test_what_waited_for_the_rate_at_a_stop_is_spooled(tmp_path: Path) -> None:
+    """Flows that a replay had not been allowed to send yet are not refused when there is a spool."""
+    stop, clock, sink = Event(), FakeClock(), MemorySink()
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        if clock.slept and sum(clock.slept) > 3:
+            stop.set()
+
+    job = Job(captures=(str(MIXED),), aggregate_s=86_400, max_rate=1, spool=str(tmp_path / "s"))
+    report = execute(job, sink=sink, clock=clock, sleep=sleep, stop=stop)
+    assert report.adds_up()
+    assert report.refused == {}
+    assert report.spooled == report.datagrams - report.sent > 0
+    assert resend(str(tmp_path / "s"), Bus(), sink=sink).sent == report.spooled
 
 
 def test_resend_says_what_it_did_and_leaves_the_rest(tmp_path: Path) -> None:

@@ -141,10 +141,43 @@ def test_a_suite_file_holds_it_all(rules: Path, tmp_path: Path) -> None:
     assert json.loads(pcapeda("schema", "--suite").stdout) == schema()
 
 
+SUMMARY_RULES = {
+    "flow": {"detail-type": ["UdpFlow"], "detail": {"Destination": {"Port": [514]}, "Count": [{"numeric": [">", 0]}]}},
+    "batch": {"detail-type": ["UdpPacketBatch"], "detail": {"Destination": {"Port": [514]}}},
+}
+
+
+@pytest.mark.parametrize(("kind", "options"), [("flow", ["--aggregate", "3600"]), ("batch", ["--group", "100"])])
+def test_rules_for_summaries_are_tested_offline(kind: str, options: list[str], tmp_path: Path) -> None:
+    """From options or from a suite, on the events that a replay makes; lint knows their fields, too."""
+    rules, expect = tmp_path / "rules.json", [{"rule": "loud", "all-of-port": 514}, {"rule": "loud", "at-least": 1}]
+    rules.write_text(json.dumps([{"Name": "loud", "EventPattern": SUMMARY_RULES[kind]}]))
+    replayed = pcapeda("replay", MIXED, "-n", *options, "-q").stdout.splitlines()
+    loud = [one for one in map(json.loads, replayed) if one["detail"]["Destination"]["Port"] == 514]
+    assert 0 < len(loud) < len(replayed)
+    done = pcapeda("rules", "test", MIXED, "--rules", rules, *options, "-o", "json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["Events"], told["Rules"][0]["Matches"]) == (len(replayed), len(loud))
+    assert told["Unmatched"]["Events"] == sum(one["Events"] for one in told["Unmatched"]["Ports"])
+    suite = tmp_path / "a.pcapeda.yaml"
+    event = {options[0].removeprefix("--"): int(options[1])}
+    suite.write_text(json.dumps({"captures": str(MIXED), "rules": "rules.json", "event": event, "expect": expect}))
+    done = pcapeda("rules", "test", suite)
+    assert b"2 expectations, 0 failed" in done.stdout, done.stdout + done.stderr
+    jsonschema.validate(json.loads(suite.read_text()), schema())
+    assert pcapeda("rules", "lint", rules, "--shape", kind).returncode == 0
+    assert pcapeda("rules", "lint", rules).returncode == 1, "no packet's event has these fields"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("captures: a.pcap", "rules"),
+        ("captures: a.pcap\nrules: r.json\nevent: {aggregate: soon}", "seconds"),
+        ("captures: a.pcap\nrules: r.json\nevent: {aggregate: 0}", "--aggregate"),
+        ("captures: a.pcap\nrules: r.json\nevent: {group: 1.5}", "group"),
+        ("captures: a.pcap\nrules: r.json\nevent: {aggregate: 60, group: 5}", "one of them"),
         ("captures: a.pcap\nrules: r.json\nexpected: []", "expected"),
         ("captures: a.pcap\nrules: r.json\nexpect: [{rule: a}]", "expectation 1"),
         ("captures: a.pcap\nrules: r.json\nexpect: [{rule: a, count: -1}]", "count"),

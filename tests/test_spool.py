@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from pcapeda.errors import BadConfig
 from pcapeda.model import Entry, Failed
-from pcapeda.sinks.spool import DONE_FORMAT, FORMAT, MARK, Kept, Spool, SpoolFailed, record_of
+from pcapeda.sinks.spool import DONE_FORMAT, FORMAT, FORMAT_1, MARK, Kept, Load, Spool, SpoolFailed, record_of
 from tests.command import ROOT
 
 
@@ -48,12 +49,49 @@ def test_what_is_put_comes_back_as_it_was_and_in_order(tmp_path: Path) -> None:
         assert len(spool) == 101, "taken is not done"
 
 
+def test_an_entry_weighs_what_it_stands_for(tmp_path: Path) -> None:
+    """How many datagrams an entry stands for, none included, is known of what waits, left, and was pushed out."""
+    given = [entry(number)._replace(stands_for=number * 100) for number in range(10)]
+    with Spool(tmp_path) as spool:
+        spool.put(given)
+        spool.put_dead([Failed(given[0], "Code", False), Failed(given[3], "Code", False)])
+        assert spool.load == Load(10, 4500, 1)
+    with Spool(tmp_path, max_bytes=4096, when_full="drop-oldest") as spool:
+        assert (spool.load, spool.dead.load) == (Load(10, 4500, 1), Load(2, 300, 1))
+        taken = spool.take(4)
+        assert [one.entry for one in taken] == given[:4]
+        assert spool.done(taken[:2]) == Load(2, 100, 1)
+        assert spool.load == Load(8, 4400)
+        spool.put([entry(number) for number in range(100)])
+        assert spool.pushed_out == Load(8, 4400)
+        assert spool.done(taken[2:]) == Load()
+
+
+def test_a_spool_of_version_1_is_read_and_drained(tmp_path: Path) -> None:
+    """Its records had no weight: each entry stands for one datagram; what is new goes into a segment of version 2."""
+    content = FORMAT_1
+    for number in range(3):
+        body = record_of(entry(number))[16:]
+        length = len(body).to_bytes(4, "little")
+        content += MARK + length + zlib.crc32(body, zlib.crc32(length)).to_bytes(4, "little") + body
+    (tmp_path / "00000004.spool").write_bytes(content + b"torn")
+    with Spool(tmp_path) as spool:
+        assert (spool.load, len(spool.damages)) == (Load(3, 3), 1)
+        spool.put([entry(3)])
+        taken = spool.take(10)
+        assert [one.entry for one in taken] == [entry(number) for number in range(4)]
+        spool.done(taken[:2])
+    assert [path.read_bytes()[:16] for path in segments(tmp_path)] == [FORMAT_1, FORMAT]
+    with Spool(tmp_path) as spool:
+        assert numbers(spool.take(10)) == [2, 3]
+
+
 def test_done_is_for_good_and_an_empty_spool_leaves_no_segment(tmp_path: Path) -> None:
     """What was marked as done is never given again, by no later process; the last one takes its file along."""
     with Spool(tmp_path) as spool:
         spool.put([entry(number) for number in range(10)])
         taken = spool.take(6)
-        assert spool.done(taken[:4]) == 4
+        assert spool.done(taken[:4]) == Load(4, 4)
         spool.give_back(taken[4:])
         assert numbers(spool.take(3)) == [4, 5, 6]
     with Spool(tmp_path) as spool:
@@ -175,17 +213,16 @@ def test_any_bytes_are_a_spool_that_can_be_opened(
 def test_a_sound_record_of_another_making_is_counted_and_passed(tmp_path: Path) -> None:
     """A record whose body no version of this program wrote does not stop what stands behind it."""
     import struct
-    import zlib
 
     body = b'{"Source": 5}'
-    crc = zlib.crc32(body, zlib.crc32(struct.pack("<I", len(body))))
-    strange = struct.pack("<4sII", MARK, len(body), crc) + body
+    head = struct.pack("<II", len(body), 1)
+    strange = MARK + head + struct.pack("<I", zlib.crc32(body, zlib.crc32(head))) + body
     (tmp_path / "00000001.spool").write_bytes(FORMAT + strange + record_of(entry(1)))
     with Spool(tmp_path) as spool:
         assert len(spool) == 2
         kept = spool.take(10)
         assert numbers(kept) == [1]
-        assert (spool.unreadable, len(spool), len(spool.damages)) == (1, 1, 1)
+        assert (spool.unreadable, len(spool), len(spool.damages)) == (Load(1, 1), 1, 1)
         spool.done(kept)
     assert segments(tmp_path) == []
 
@@ -237,7 +274,7 @@ def test_a_full_spool_drops_the_oldest_and_counts_them(tmp_path: Path) -> None:
             assert put.taken == 25
             dropped += put.dropped
             assert sum(path.stat().st_size for path in segments(tmp_path)) <= 20_000
-        assert len(spool) + dropped + spool.pushed_out == 1000
+        assert len(spool) + dropped + spool.pushed_out.entries == 1000
         left = numbers(spool.take(1000))
         assert left == list(range(1000 - len(left), 1000))
         assert len(left) > 50
@@ -253,7 +290,7 @@ def test_an_entry_larger_than_the_spool_is_dropped_and_pushes_nothing_out(tmp_pa
         with Spool(tmp_path / policy, max_bytes=1000, when_full=policy) as spool:  # type: ignore[arg-type]
             assert spool.put([entry(1), entry(2, 2000), entry(3)]) == (3, 1)
             assert numbers(spool.take(5)) == [1, 3]
-            assert spool.pushed_out == 0
+            assert spool.pushed_out == Load()
 
 
 def test_what_is_pushed_out_while_under_way_is_known(tmp_path: Path) -> None:
@@ -263,10 +300,10 @@ def test_what_is_pushed_out_while_under_way_is_known(tmp_path: Path) -> None:
         first = spool.take(5)
         for number in range(5, 60):
             spool.put([entry(number)])
-        assert spool.pushed_out > 5
-        assert spool.done(first[:2]) == 0
+        assert spool.pushed_out.entries > 5
+        assert spool.done(first[:2]) == Load()
         spool.give_back(first[2:])
-        assert min(numbers(spool.take(100))) >= spool.pushed_out
+        assert min(numbers(spool.take(100))) >= spool.pushed_out.entries
 
 
 @pytest.fixture

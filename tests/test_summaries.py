@@ -24,9 +24,10 @@ from pcapeda.rules.pattern import Pattern
 from pcapeda.sinks.memory import MemorySink
 from pcapeda.summaries import Reporter
 from tests.clock import FakeClock
-from tests.command import FIXTURES, pcapeda
+from tests.command import FAKE_AWS, FIXTURES, pcapeda
 from tests.datagrams import EXAMPLE
 from tests.frames import frame
+from tests.put_events_server import put_events_server
 from tests.test_delivery import Scripted
 from tests.test_pipeline import walk
 
@@ -221,8 +222,6 @@ def test_the_same_file_gives_the_same_bytes(options: tuple[str, ...]) -> None:
         ({"aggregate_s": 60, "max_flows": 0}, "--max-flows"),
         ({"group": 10, "shape": Shape("minimal")}, "--shape minimal"),
         ({"aggregate_s": 10, "shape": Shape(text=True)}, "--text"),
-        ({"group": 10, "spool": "d"}, "--spool"),
-        ({"report_events_s": 10, "checkpoint": "f"}, "--checkpoint"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused(asked: dict, words: str) -> None:
@@ -240,7 +239,15 @@ def test_reports_tell_what_happened_since_the_one_before() -> None:
     for _ in range(3):
         reporter.hear(EXAMPLE)
     limits.leave_out(EXAMPLE._replace(source="10.1.2.3"))
-    report = Report(sent=100, events=10, chunks=10, refused=Counter({"rate limit": 5}), unselected=Counter(denied=1))
+    report = Report(
+        sent=100,
+        events=10,
+        chunks=10,
+        spooled=4,
+        refused=Counter({"rate limit": 3}),
+        limited=Counter({"rate limit": 2}),
+        unselected=Counter(denied=1),
+    )
     reading = Report(frames=110, datagrams=106, kernel_drops=7, queue_drops=2)
     entry = reporter.due(report, reading)
     assert entry is not None
@@ -258,6 +265,7 @@ def test_reports_tell_what_happened_since_the_one_before() -> None:
         "Events": 10,
         "EventsPerSecond": 5,
         "Billed": 10,
+        "Spooled": 4,
         "Refused": [{"Reason": "rate limit", "Count": 5}],
         "LeftOut": [{"Reason": "denied", "Count": 1}],
         "KernelDrops": 7,
@@ -285,6 +293,19 @@ def test_a_run_ends_with_a_report_on_itself() -> None:
     assert report.events == report.sent + 1
     assert report.adds_up()
     assert report.status() is ExitStatus.OK
+
+
+def test_a_budget_that_is_used_up_is_said() -> None:
+    """At once and on stderr, quiet or not, in a bus run as in a dry run; the exit code is 1."""
+    with put_events_server() as bus:
+        for options in (("-n",), ("--endpoint-url", bus.url)):
+            for quiet in ((), ("-q",)):
+                done = pcapeda("replay", MIXED, "--max-events", "3", *options, *quiet, env=FAKE_AWS)
+                assert done.returncode == 1
+                assert b"reached --max-events 3: stopped reading" in done.stderr
+        done = pcapeda("replay", MIXED, "--max-cost", "0.000002", "--endpoint-url", bus.url, env=FAKE_AWS)
+        assert (done.returncode, len(bus.requests[-1]["Entries"])) == (1, 2)
+        assert b"reached --max-cost 0.000002 USD: stopped reading" in done.stderr
 
 
 def test_a_report_never_breaks_a_budget() -> None:
@@ -316,10 +337,10 @@ def test_rules_can_be_tested_on_summaries() -> None:
     for number in range(101):
         flows.add(EXAMPLE, number)
     flows.add(EXAMPLE._replace(source="203.0.113.1"), 0)
-    (flow, _), (rest, _) = flows.finish()
+    (flow, *_), (rest, *_) = flows.finish()
     assert matching(flow) == {"article", "loud", "network"}
     assert matching(rest) == {"article", "rest"}
-    ((group, _),) = Grouper(Shape(), 1, SECOND).add(EXAMPLE, 0)
+    ((group, *_),) = Grouper(Shape(), 1, SECOND).add(EXAMPLE, 0)
     assert matching(group) == {"article", "packet"}
     limits = Limits(Bounds(), live=True, costs_money=True)
     reporter = Reporter(Shape(), SECOND, limits, clock=FakeClock())

@@ -1,13 +1,14 @@
 """What a person sees: text where it is text, hex where it is not, and never a byte that speaks to the terminal."""
 
 import io
+from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pcapeda.model import Batch, Datagram, Entry, Report, Why
-from pcapeda.view import PrettySink, hex_rows, open_console, payload_rows, printable, show_summary, usd
+from pcapeda.view import PrettySink, hex_rows, open_console, payload_rows, printable, progress_words, show_summary, usd
 
 
 def entry(payload: bytes, **changes: object) -> Entry:
@@ -116,6 +117,24 @@ def test_the_summary_is_the_law_of_conservation() -> None:
     assert "2 = 2 used + 0 given up + 0 still waiting; 1 datagram reassembled" in text
     assert "7 = 5 delivered + 2 refused" in text
     assert "2 ThrottlingException: Rate exceeded" in text
+
+
+def test_the_progress_line_says_what_has_room() -> None:
+    """Counts by reason where they fit, in sum where not; the loudest source last; never wider than it may be."""
+    report = Report(chunks=250, spooled=32, dead=Counter({"MalformedDetail": 4}))
+    report.refused = Counter({"rate limit": 34_369, "rate limit per source": 249})
+    report.turned_away = Counter({("rate limit per source", "192.0.2.2"): 249})
+    reading = Report(datagrams=34_900, kernel_drops=7)
+    assert progress_words(report, reading, 10, 200, "0.00025 USD") == (
+        "34,900 datagrams · 3,490/s · 0.00025 USD · 7 dropped · 34,369 rate limit, 249 rate limit per source · "
+        "32 spooled · 4 dead letters · most by 192.0.2.2: 249 rate limit per source"
+    )
+    assert progress_words(report, reading, 10, 90, "0.00025 USD") == (
+        "34,900 datagrams · 3,490/s · 0.00025 USD · 7 dropped · 34,618 refused · 32 spooled"
+    )
+    for room in range(20, 200):
+        assert len(progress_words(report, reading, 10, room, "0.00025 USD")) <= room
+    assert progress_words(Report(), Report(datagrams=1), 1, 80, None) == "1 datagram · 1/s"
 
 
 def test_amounts_are_never_a_false_zero() -> None:

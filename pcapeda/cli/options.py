@@ -336,6 +336,14 @@ WhenFullOption = Annotated[
         rich_help_panel=SAFETY,
     ),
 ]
+SpoolLimitedOption = Annotated[
+    bool,
+    typer.Option(
+        "--spool-limited",
+        help="Keep there what limits refuse, too; only `pcapeda resend DIR --limited` delivers it.",
+        rich_help_panel=SAFETY,
+    ),
+]
 GraceOption = Annotated[
     float,
     typer.Option(
@@ -429,6 +437,7 @@ class Shared:
     spool: SpoolOption = None
     spool_max_mib: SpoolMaxMibOption = None
     when_full: WhenFullOption = None
+    spool_limited: SpoolLimitedOption = False
     grace: GraceOption = 10.0
     dry_run: DryRunOption = False
     output: OutputOption = None

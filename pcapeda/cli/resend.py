@@ -1,7 +1,7 @@
 """`pcapeda resend`: what waits in a spool is delivered."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,6 +13,9 @@ def resend(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder that was given as --spool.")],
     dead: Annotated[
         bool, typer.Option("--dead", help="Try the dead letters: events that were refused for good.")
+    ] = False,
+    limited: Annotated[
+        bool, typer.Option("--limited", help="Deliver what limits kept back, by --spool-limited. No limit holds here.")
     ] = False,
     bus: options.BusOption = None,
     region: options.RegionOption = None,
@@ -31,12 +34,16 @@ def resend(
     """
     from dataclasses import replace
 
+    from pcapeda.errors import BadConfig
     from pcapeda.events import quotas
     from pcapeda.job import Bus
     from pcapeda.parts import spool_target
     from pcapeda.pipeline import resend as deliver
     from pcapeda.view import Talk, open_console, show_summary
 
+    if dead and limited:
+        raise BadConfig("--dead and --limited are two places in a spool: give one of them")
+    aside: Literal["dead", "limited"] | None = "dead" if dead else "limited" if limited else None
     meant = spool_target(folder) or Bus()
     target = Bus(
         bus if bus is not None else meant.name,
@@ -56,7 +63,7 @@ def resend(
     talk = Talk(stderr, quiet=quiet, progress=True, costs_money=True, tariff=tariff)
     with stopped_by_signals() as stop:
         try:
-            report = deliver(folder, target, dead=dead, grace_s=grace, watcher=talk, stop=stop, on_step=talk.drained)
+            report = deliver(folder, target, aside=aside, grace_s=grace, watcher=talk, stop=stop, on_step=talk.drained)
         finally:
             talk.close()
     if report.ended_by is not None:

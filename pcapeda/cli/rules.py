@@ -12,6 +12,7 @@ from pcapeda.cli import options
 from pcapeda.cli.interfaces import Format
 from pcapeda.cli.options import RULES, ParameterOption, RulesOption
 from pcapeda.cli.running import parameters_of, stopped_by_signals
+from pcapeda.cli.schema import EventKind
 from pcapeda.errors import BadConfig, ExitStatus
 
 if TYPE_CHECKING:
@@ -90,6 +91,10 @@ def try_rules(
     detail_type: options.DetailTypeOption = None,
     text: options.TextOption = False,
     json_payload: options.JsonPayloadOption = False,
+    aggregate: options.AggregateOption = None,
+    max_flows: options.MaxFlowsOption = 1000,
+    group: options.GroupOption = None,
+    group_wait: options.GroupWaitOption = 1.0,
     output: Annotated[
         Findings, typer.Option("-o", "--output", help="For people, for programs, or for a CI's test report.")
     ] = Findings.PRETTY,
@@ -123,6 +128,10 @@ def try_rules(
             filter=filter,
             ports=frozenset(port or ()),
             decapsulate=decapsulate,
+            aggregate_s=aggregate,
+            max_flows=max_flows,
+            group=group,
+            group_wait_s=group_wait,
         )
         suites = [with_expectations(one, expect) if expect else one]
     wanted = max(show, 1 if targets else 0)
@@ -314,12 +323,14 @@ def lint(
     profile: options.ProfileOption = None,
     endpoint_url: options.EndpointUrlOption = None,
     dialect: DialectOption = DialectName.CLASSIC,
-    shape: options.ShapeOption = options.ShapeName.FULL,
+    shape: Annotated[
+        EventKind, typer.Option("--shape", help="The kind of events they are for.", rich_help_panel=options.EVENT)
+    ] = EventKind.FULL,
     source: options.SourceOption = None,
     output: Annotated[Format, typer.Option("-o", "--output", help="For people or for programs.")] = Format.PRETTY,
 ) -> None:
     """Find rules that are invalid, can never match what pcapeda emits, overlap, or would surprise."""
-    from pcapeda.events.schema import metadata_schema, schema
+    from pcapeda.events.schema import IDENTITIES, metadata_schema, schema
     from pcapeda.events.shape import IDENTITY, Shape
     from pcapeda.job import check_raw
     from pcapeda.rules.dialects import FILTER_BYTES
@@ -327,10 +338,12 @@ def lint(
     from pcapeda.rules.lint import lint as find
 
     raw = dialect is DialectName.V2_RAW
+    if raw and shape.value not in IDENTITY:
+        raise BadConfig(f"raw events are single datagrams: not of the kind {shape.value}")
     if raw:
-        check_raw(Shape(shape.value))
+        check_raw(Shape(shape.value))  # type: ignore[arg-type]
     loaded = load_rules(paths, parameters_of(parameter), region, profile, endpoint_url, dialect.value)
-    default_source, default_type = IDENTITY[shape.value]
+    default_source, default_type = IDENTITIES[shape.value]
     findings = find(
         loaded.rules,
         (metadata_schema if raw else schema)(shape.value),

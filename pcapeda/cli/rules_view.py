@@ -42,9 +42,11 @@ def show_result(result: "Result", *, samples: int, targets: bool) -> None:
     if trial.unmatched:
         console.print()
         ports = trial.unmatched_ports.most_common(TOP)
-        show_table(console, "Matched by no rule", (">to port", ">events"), [(str(p), f"{n:,}") for p, n in ports])
-        sources = trial.unmatched_sources.top(TOP)
-        show_table(console, "", ("from", ">events"), [(address, f"{count:,}") for address, count in sources])
+        rows = [(str(port) if port >= 0 else "several", f"{number:,}") for port, number in ports]
+        show_table(console, "Matched by no rule", (">to port", ">events"), rows)
+        sources = [(address, f"{number:,}") for address, number in trial.unmatched_sources.top(TOP)]
+        if sources:
+            show_table(console, "", ("from", ">events"), sources)
     for judgement in result.judgements:
         word, style = ("ok    ", "green") if judgement.holds else ("FAILED", "red")
         console.print(f"{word} {judgement.expectation}", style=style)

@@ -67,7 +67,7 @@ def carry_out(job: "Job", given: Mapping[str, Any], *, first_words: Callable[["J
     Before a run that costs money `first_words` are said.
     """
     from pcapeda.pipeline import execute
-    from pcapeda.view import Talk, open_console, show_summary
+    from pcapeda.view import Talk, open_console, plural, show_summary
 
     sink, quiet = choose_sink(job, given), given["quiet"]
     stderr = open_console(sys.stderr)
@@ -88,16 +88,19 @@ def carry_out(job: "Job", given: Mapping[str, Any], *, first_words: Callable[["J
     if not quiet and not closed and not nothing_read:
         word = "delivered" if sink.costs_money else "printed"
         show_summary(report, stderr, delivered=word, costs_money=sink.costs_money, tariff=job.tariff)
-    elif (report.refused or report.dead or report.spooled) and not closed:
+    elif (report.refused or report.dead or report.limited or report.events_spooled) and not closed:
         talk.note(f"not delivered: {undelivered(report)}")
-    if report.spooled and job.spool is not None:
-        talk.note(f"{report.spooled:,} events wait in the spool: pcapeda resend {job.spool}")
+    if report.events_spooled and job.spool is not None:
+        talk.note(f"{plural(report.events_spooled, 'event')} in the spool: pcapeda resend {job.spool}")
+    if report.limited and job.spool is not None:
+        talk.note(f"what limits kept back is there, too: pcapeda resend {job.spool} --limited")
     return report.status()
 
 
 def undelivered(report: Report) -> str:
     """What was not delivered, in words."""
     counts = [*report.refused.most_common(), *((f"dead: {code}", count) for code, count in report.dead.most_common())]
+    counts += [(f"kept back: {limit}", count) for limit, count in report.limited.most_common()]
     if report.spooled:
         counts.append(("spooled", report.spooled))
     return ", ".join(f"{count:,} {reason}" for reason, count in counts)
@@ -179,6 +182,7 @@ def make_job(given: Mapping[str, Any], **own: Any) -> "Job":
         spool=given["spool"],
         spool_max_mib=given["spool_max_mib"],
         when_full=given["when_full"] and given["when_full"].value,
+        spool_limited=given["spool_limited"],
         grace_s=given["grace"],
         **own,
     )

@@ -4,9 +4,12 @@ Memory is bounded: a window keeps so many flows apart; what comes beyond goes in
 port, whose source is left out, and beyond so many of these into one that has no destination either.
 """
 
+from array import array
 from binascii import b2a_base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import NamedTuple
 
 from pcapeda.events import quotas
 from pcapeda.events.shape import IDENTITY, Shape
@@ -23,12 +26,20 @@ MAX_FLOWS = 1000
 MAX_REST = 256
 """Destinations and ports that a full window keeps apart for sources it has no room for."""
 
+MAX_ORDINALS = 1 << 22
+"""Ordinals that a window remembers: 32 MiB of them."""
+
 SECOND_NS = 1_000_000_000
 
 Key = tuple[str | None, str | None, int | None]
 
-Told = tuple[Entry, str | None]
-"""An event, and the one source that it is about, if there is one."""
+
+class Told(NamedTuple):
+    """An event, the one source that it is about if there is one, and the ordinals of its datagrams where asked for."""
+
+    entry: Entry
+    source: str | None
+    ordinals: Sequence[int] = ()
 
 
 @dataclass(slots=True)
@@ -40,6 +51,7 @@ class _Flow:
     octets: int
     first_ns: int | None
     last_ns: int | None
+    ordinals: "array[int]"
 
 
 class FlowTable:
@@ -47,7 +59,8 @@ class FlowTable:
 
     `shape` gives source, resources, time and the name of the capture. A window is `window_ns` long: by the capture's
     time (`aligned`) it begins at a multiple of its length since 1970; else at its first datagram, by the moment that
-    `add` is told. A datagram that is older than its window by less than one length still counts into it.
+    `add` is told. A datagram that is older than its window by less than one length still counts into it. Where
+    datagrams have ordinals, the events have them, too, and a window ends before it has more than `MAX_ORDINALS`.
     """
 
     def __init__(self, shape: Shape, window_ns: int, *, max_flows: int, aligned: bool) -> None:
@@ -57,11 +70,14 @@ class FlowTable:
         self._aligned = aligned
         self._flows: dict[Key, _Flow] = {}
         self._apart = 0
+        self._ordinals = 0
         self._start_ns: int | None = None
 
-    def add(self, datagram: Datagram, moment_ns: int) -> list[Told]:
+    def add(self, datagram: Datagram, moment_ns: int, ordinal: int | None = None) -> list[Told]:
         """Count a datagram; gives the events of the window that ended before it."""
         closed = self.due(moment_ns)
+        if self._ordinals >= MAX_ORDINALS:
+            closed += self.finish()
         if self._start_ns is None:
             self._start_ns = moment_ns - moment_ns % self._window_ns if self._aligned else moment_ns
         flow = self._flow_of(datagram)
@@ -71,6 +87,9 @@ class FlowTable:
         if time_ns is not None:
             flow.first_ns = time_ns if flow.first_ns is None else min(flow.first_ns, time_ns)
             flow.last_ns = time_ns if flow.last_ns is None else max(flow.last_ns, time_ns)
+        if ordinal is not None:
+            flow.ordinals.append(ordinal)
+            self._ordinals += 1
         return closed
 
     def _flow_of(self, datagram: Datagram) -> _Flow:
@@ -88,7 +107,7 @@ class FlowTable:
             flow = flows.get(key)
             if flow is not None:
                 return flow
-        flow = flows[key] = _Flow(datagram, 0, 0, None, None)
+        flow = flows[key] = _Flow(datagram, 0, 0, None, None, array("Q"))
         return flow
 
     def due(self, moment_ns: int) -> list[Told]:
@@ -102,7 +121,7 @@ class FlowTable:
         """The events of the window, ended or not, in the order in which its flows began."""
         entries = [self._entry(key, flow) for key, flow in self._flows.items()]
         self._flows.clear()
-        self._apart = 0
+        self._apart = self._ordinals = 0
         self._start_ns = None
         return entries
 
@@ -128,7 +147,8 @@ class FlowTable:
         members.append(f'"FirstLength":{first.length},"FirstPayload":"{sample}"')
         detail = "{" + ",".join(members) + "}"
         towards = f"{destination} {port}" if destination is not None else ""
-        return summary_entry(shape, DETAIL_TYPE, detail, flow.first_ns, flow.count, towards), source
+        entry = summary_entry(shape, DETAIL_TYPE, detail, flow.first_ns, flow.count, towards)
+        return Told(entry, source, flow.ordinals)
 
 
 def summary_entry(

@@ -32,6 +32,7 @@ class _Group:
     size: int
     opened_ns: int
     first: Datagram
+    ordinals: list[int]
 
 
 class Grouper:
@@ -52,7 +53,7 @@ class Grouper:
         self._groups: dict[tuple[str, int], _Group] = {}  # the one opened first comes first
         self._held = 0
 
-    def add(self, datagram: Datagram, moment_ns: int) -> list[Told]:
+    def add(self, datagram: Datagram, moment_ns: int, ordinal: int | None = None) -> list[Told]:
         """Take a datagram; gives the events of the groups that ended before it or with it."""
         closed = self.due(moment_ns)
         key = (datagram.destination, datagram.destination_port)
@@ -66,9 +67,11 @@ class Grouper:
             while self._groups and (len(self._groups) >= MAX_OPEN or self._held + size > MAX_OPEN_BYTES):
                 closed.append(self._close(next(iter(self._groups))))
             around = len(self._shape.origin(datagram.interface).encode())
-            group = self._groups[key] = _Group([], around, moment_ns, datagram)
+            group = self._groups[key] = _Group([], around, moment_ns, datagram, [])
             self._held += around
         group.packets.append(packet)
+        if ordinal is not None:
+            group.ordinals.append(ordinal)
         group.size += size
         self._held += size
         if len(group.packets) >= self._number:
@@ -114,4 +117,5 @@ class Grouper:
             f'{capture},"Count":{len(group.packets)},"Packets":[{",".join(group.packets)}]}}'
         )
         number, towards = len(group.packets), f"{key[0]} {key[1]}"
-        return summary_entry(self._shape, DETAIL_TYPE, detail, first.time_ns, number, towards), None
+        entry = summary_entry(self._shape, DETAIL_TYPE, detail, first.time_ns, number, towards)
+        return Told(entry, None, group.ordinals)

@@ -27,6 +27,8 @@ class Span(NamedTuple):
     kernel_drops: int
     queue_drops: int
     billed: int
+    spooled: int
+    """What waits in the spool now."""
 
 
 def report_entry(
@@ -41,8 +43,8 @@ def report_entry(
 ) -> Entry:
     """Report `number` (from 1) of a run, at `time_ns` by the wall clock.
 
-    Counts are since the report before; `cost_usd` (None: not known), the busiest `sources` and the `turned_away` are of
-    the whole run.
+    Counts are since the report before, but for what is spooled; `cost_usd` (None: not known), the busiest `sources` and
+    the `turned_away` are of the whole run.
     """
     detail: dict[str, Any] = {
         "Number": number,
@@ -55,6 +57,7 @@ def report_entry(
         "Events": span.events,
         "EventsPerSecond": _rate(span.events, span.seconds),
         "Billed": span.billed,
+        "Spooled": span.spooled,
         "Refused": _counts(span.refused),
         "LeftOut": _counts(span.left_out),
         "KernelDrops": span.kernel_drops,

@@ -1,7 +1,7 @@
 """A bus in memory: what rules and targets would get, with no account in reach."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pcapeda.model import ACCOUNT, REGION, Batch, BatchLimits, Outcome
@@ -52,24 +52,30 @@ class LocalBus:
     def send(self, batch: Batch) -> Outcome:
         """Evaluate a batch of entries."""
         for entry in batch.entries:
-            self.put(entry.envelope(self._account, self._region))
+            matched = self._set.match_entry(entry, self._account, self._region)
+            self._count(matched, lambda entry=entry: entry.envelope(self._account, self._region))  # type: ignore[misc]
         return Outcome(len(batch.entries))
 
     def put(self, event: Event | str | bytes) -> list[str]:
         """Evaluate one event, as data or JSON text; the names of the rules it matches. Raises `BadEvent`."""
-        if isinstance(event, str | bytes):
-            event = _data(event)
-        matched = self._set.match(event)
+        data = _data(event) if isinstance(event, str | bytes) else event
+        matched = self._set.match(data)
+        self._count(matched, lambda: data)
+        return [rule.name for rule in matched]
+
+    def _count(self, matched: list[Rule], event: Callable[[], Event]) -> None:
+        """Count an event, and keep it where there is room."""
+        kept = [self._matched.setdefault(rule.name, []) for rule in matched]
         for rule in matched:
             self.counts[rule.name] += 1
-            kept = self._matched.setdefault(rule.name, [])
-            if len(kept) < self._keep:
-                kept.append(event)
         if not matched:
             self.unmatched_count += 1
-            if len(self.unmatched) < self._keep:
-                self.unmatched.append(event)
-        return [rule.name for rule in matched]
+            kept = [self.unmatched]
+        room = [events for events in kept if len(events) < self._keep]
+        if room:
+            data = event()
+            for events in room:
+                events.append(data)
 
     def matched(self, rule: str) -> list[Event]:
         """The events that a rule matched, in order. Raises `KeyError` for a rule that is not on the bus."""

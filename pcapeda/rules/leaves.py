@@ -16,7 +16,7 @@ from typing import Any
 
 from pcapeda.errors import BadEvent
 from pcapeda.rules.reader import Pairs, is_sequence, text_of
-from pcapeda.rules.values import Leaf, Test, leaf
+from pcapeda.rules.values import EXACT_INTEGERS, Leaf, Test, Word, leaf
 
 Trail = tuple[tuple[int, int], ...]
 """The array elements a leaf is in: (number of the array in this event, index), from the outermost."""
@@ -25,6 +25,8 @@ Found = tuple[int, Leaf, Trail]
 """A leaf: the number of its path, its value, its trail."""
 
 _MANY_DOTS = 32
+_FEW_KEYS = 16
+_SCALARS = {str, int, float, bool, type(None)}
 MAX_CHOICES = 1_000_000
 """Combinations of array elements looked at per rule and event, before the event is refused as hostile."""
 
@@ -46,6 +48,49 @@ class Step:
         return self.names.get(f"{self.prefix}{key}.") if self.names is not None else None
 
 
+class _Asked:
+    """What to ask a plain object for, at one place: if it is little, that takes less than to look at all members."""
+
+    __slots__ = ("_dotted", "_inner", "_leaves", "_many", "_strange")
+
+    def __init__(self, step: Step) -> None:
+        self._strange = step.names is not None
+        self._dotted = frozenset(key for key in step.children if "." in key)
+        plain = [(key, child) for key, child in step.children.items() if "." not in key]
+        self._leaves = [(key, child.number) for key, child in plain if child.number >= 0]
+        self._inner = [(key, _Asked(child)) for key, child in plain if child.children or child.names]
+        self._many = dict(self._leaves) if len(self._leaves) > _FEW_KEYS else None
+
+    def answer(self, members: dict[str, Any], found: dict[int, Leaf], floats: bool) -> bool:
+        """Put the leaves into `found`; false if the object is not plain."""
+        if self._strange or (self._dotted and not self._dotted.isdisjoint(members)):
+            return False
+        leaves = self._leaves
+        if self._many is not None:
+            leaves = [(key, self._many[key]) for key in members if key in self._many]
+        for key, number in leaves:
+            value: Any = members.get(key)
+            kind = value.__class__
+            if (kind is str and value.isascii()) or (kind is int and -EXACT_INTEGERS <= value <= EXACT_INTEGERS):
+                found[number] = value
+            elif value is None:
+                if key in members:
+                    found[number] = Word.NULL
+            elif kind is str or kind is bool or kind is int or (kind is float and floats):
+                found[number] = leaf(value)
+            elif kind is not dict and (kind is not list or value):
+                return False
+        for key, inner in self._inner:
+            value = members.get(key)
+            kind = value.__class__
+            if kind is dict:
+                if not inner.answer(value, found, floats):
+                    return False
+            elif kind not in _SCALARS and (kind is not list or value):
+                return False
+        return True
+
+
 class Finder:
     """Finds the leaves of an event at given paths; the n-th path has number n."""
 
@@ -58,6 +103,7 @@ class Finder:
             self._add(path + ".", index, edges)
         for start, key in sorted(edges):
             self._steps[start].children[key] = self._steps[f"{start}{key}."]
+        self._asked = _Asked(self._root)
 
     def _add(self, path: str, index: int, edges: set[tuple[str, str]]) -> None:
         # A key of the event may hold any number of the path's dots, so each pair of dots is an edge.
@@ -99,6 +145,14 @@ class Finder:
                 else:
                     self._other(child, value, trail, arrays, found, todo)
         return found
+
+    def find_plain(self, event: dict[str, Any], *, floats: bool = True) -> dict[int, Leaf] | None:
+        """The leaves of an event that has one at each path, by the numbers of the paths: in a third of the time.
+
+        None for other events, which have arrays there or keys with dots; and for floats, if they are not to be trusted.
+        """
+        found: dict[int, Leaf] = {}
+        return found if self._asked.answer(event, found, floats) else None
 
     def _other(
         self,

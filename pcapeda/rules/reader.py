@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple, cast
 
+import orjson
+
 from pcapeda.errors import BadEvent
 
 MAX_DEPTH = 1000
@@ -319,6 +321,30 @@ def read_pairs(event: str | bytes | bytearray) -> Pairs:
     data = _decode(event, _PAIRS)
     if not isinstance(data, Pairs):
         raise BadEvent("event is not valid: it must be a JSON object")
+    return data
+
+
+def read_quick(event: str | bytes | bytearray) -> dict[str, Any] | None:
+    """As `read_pairs`, if it can be had in half the time: None for what needs the other readers.
+
+    That is text with an error in it, with a key written twice, or nested deep. Every float in what is returned may
+    stand for a number with more digits.
+    """
+    try:
+        data = orjson.loads(event)
+        written = orjson.dumps(data)
+    except (ValueError, TypeError):
+        return None
+    if data.__class__ is not dict:
+        return None
+    # orjson keeps the last of equal keys. Text that is just what it would write has none.
+    if len(event) == len(written) and (event.encode() if isinstance(event, str) else event) == written:
+        return data
+    # What it drops takes a comma along, and nothing else does: those in strings are written as they were read, unless
+    # they were escaped.
+    comma, backslash, escape = (",", "\\", "\\u002") if isinstance(event, str) else (b",", b"\\", b"\\u002")
+    if event.count(comma) != written.count(b",") or (backslash in event and escape in event):  # type: ignore[arg-type, operator]
+        return None
     return data
 
 

@@ -22,6 +22,7 @@ import re
 from collections.abc import Callable, Iterable
 from enum import Enum
 from functools import lru_cache
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any, Literal, NamedTuple, TypeGuard
 
 from pcapeda.rules.reader import RawNumber, number, text_of
@@ -58,7 +59,8 @@ class Test(NamedTuple):
     accepts: Callable[[Leaf], bool]
 
 
-_EXACT_INTEGERS = 1 << 53
+EXACT_INTEGERS = 1 << 53
+"""Whole numbers up to here, either way, are doubles."""
 _WORD = {True: Word.TRUE, False: Word.FALSE, None: Word.NULL}
 
 
@@ -68,7 +70,7 @@ def leaf(value: Any) -> Leaf:
     if kind is str:
         return value if value.isascii() else text_of(value)
     if kind is int:
-        return value if -_EXACT_INTEGERS <= value <= _EXACT_INTEGERS else number(str(value))
+        return value if -EXACT_INTEGERS <= value <= EXACT_INTEGERS else number(str(value))
     if kind is bool or value is None:
         return _WORD[value]
     if kind is float:
@@ -143,6 +145,26 @@ def address(text: str) -> str | None:
         return None
     octets = [int(octet) for octet in found.groups()]
     return "{:02x}{:02x}{:02x}{:02x}".format(*octets) if max(octets) < 256 else None
+
+
+def packed_address(text: str) -> bytes | None:
+    """The same as 4 or 16 bytes: by the C library where it knows the spelling, which takes a tenth of the time.
+
+    It knows fewer than the engine, but for dotted tails.
+    """
+    try:
+        if ":" not in text:
+            return inet_pton(AF_INET, text)
+        if "." not in text:
+            packed = inet_pton(AF_INET6, text)
+            return packed[12:] if packed.startswith(_MAPPED) else packed
+    except (OSError, ValueError):  # not by it
+        pass
+    digits = address(text)
+    return None if digits is None else bytes.fromhex(digits)
+
+
+_MAPPED = bytes(10) + b"\xff\xff"
 
 
 def _ipv6(text: str) -> str | None:

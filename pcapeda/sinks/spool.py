@@ -6,13 +6,15 @@ format and its version, which is a number of its own, apart from the program's r
 
     mark     4 bytes                  FF FE 'p' 'c': bytes FF and FE never occur in UTF-8, so a body cannot hold it
     length   4 bytes, little-endian   of the body
-    crc32    4 bytes, little-endian   of the length's four bytes and the body
+    weight   4 bytes, little-endian   how many datagrams the entry stands for
+    crc32    4 bytes, little-endian   of length, weight and body
     body     JSON in UTF-8            the members of an `Entry`; a dead letter has its code and message too
 
-and a done mark is the record's byte offset in its segment and the CRC-32 of that number, 4 bytes each. What was cut
-short or damaged shows in its length or checksum; reading goes on at the next sound mark. A segment whose every record
-is done is deleted, and a new process writes a new segment. Nothing counts as kept before it was synced; done marks are
-written at once but not synced, so a crash of the whole machine may deliver some of the last entries twice.
+(version 1, which is still read, had no weight: an entry stood for one datagram). A done mark is the record's byte
+offset in its segment and the CRC-32 of that number, 4 bytes each. What was cut short or damaged shows in its length or
+checksum; reading goes on at the next sound mark. A segment whose every record is done is deleted, and a new process
+writes a new segment. Nothing counts as kept before it was synced; done marks are written at once but not synced, so a
+crash of the whole machine may deliver some of the last entries twice.
 """
 
 import contextlib
@@ -24,13 +26,15 @@ import struct
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
 from pcapeda.errors import BadConfig, PcapedaError
 from pcapeda.model import Entry, Failed
 
-FORMAT = b"pcapeda spool 1\n"
+FORMAT = b"pcapeda spool 2\n"
+FORMAT_1 = b"pcapeda spool 1\n"
 DONE_FORMAT = b"pcapeda spool done 1\n"
 MARK = b"\xff\xfepc"
 SEGMENT_BYTES = 8 << 20
@@ -39,13 +43,35 @@ MAX_RECORD = 16 << 20
 
 WhenFull = Literal["block", "drop-oldest", "drop-newest"]
 
-_HEAD = struct.Struct("<4sII")
+_HEAD = struct.Struct("<4sIII")
+_HEAD_1 = struct.Struct("<4sII")
 _DONE = struct.Struct("<II")
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class SpoolFailed(PcapedaError):
     """The disk did not take what was to be kept: full, read-only, gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What entries come to: how many they are, the datagrams they stand for, and how many of them stand for none."""
+
+    entries: int = 0
+    datagrams: int = 0
+    bare: int = 0
+
+    @classmethod
+    def of(cls, weights: Iterable[int]) -> "Load":
+        """That of entries which stand for so many datagrams each."""
+        each = list(weights)
+        return cls(len(each), sum(each), each.count(0))
+
+    def __add__(self, other: "Load") -> "Load":
+        return Load(self.entries + other.entries, self.datagrams + other.datagrams, self.bare + other.bare)
+
+    def __sub__(self, other: "Load") -> "Load":
+        return Load(self.entries - other.entries, self.datagrams - other.datagrams, self.bare - other.bare)
 
 
 class Kept(NamedTuple):
@@ -55,7 +81,7 @@ class Kept(NamedTuple):
     segment: int
     at: int
     code: str | None = None
-    """For a dead letter, the code that can never succeed."""
+    """For a dead letter, the code that can never succeed; or the limit that refused it."""
     message: str = ""
 
 
@@ -84,11 +110,8 @@ def record_of(entry: Entry, failed: Failed | None = None) -> bytes:
         members["Code"], members["Message"] = failed.code, failed.message
     # A lone surrogate has no UTF-8; its backslash form is JSON's escape for it, so it comes back as it was.
     body = _encode(members).encode("utf-8", "backslashreplace")
-    return _HEAD.pack(MARK, len(body), _checksum(body)) + body
-
-
-def _checksum(body: bytes) -> int:
-    return zlib.crc32(body, zlib.crc32(len(body).to_bytes(4, "little")))
+    head = struct.pack("<II", len(body), entry.stands_for)
+    return MARK + head + zlib.crc32(body, zlib.crc32(head)).to_bytes(4, "little") + body
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -107,8 +130,8 @@ class _Segment:
         self.done_path = folder / f"{number:08d}.done"
         self.size = 0
         """Bytes on disk."""
-        self.left = 0
-        """Records that are not done."""
+        self.left = Load()
+        """What is not done."""
         self._done: set[int] = set()
         self._unmarked: list[int] = []
 
@@ -116,47 +139,49 @@ class _Segment:
         """Read the file once and count the records that are not done; gives what is damaged, in words."""
         self._done = set(self._read_done())
         damages: list[str] = []
-        for at, _ in self._bodies(damages):
-            if at not in self._done:
-                self.left += 1
+        self.left = Load.of(weight for at, weight, _ in self._records(damages) if at not in self._done)
         self.size = self.path.stat().st_size
         return damages
 
-    def _bodies(self, damages: list[str] | None = None) -> Iterator[tuple[int, bytes]]:
-        """Offset and body of every sound record, done or not."""
+    def _records(self, damages: list[str] | None = None) -> Iterator[tuple[int, int, bytes]]:
+        """Offset, weight and body of every sound record, done or not."""
         with self.path.open("rb") as file:
             total = os.fstat(file.fileno()).st_size
             if not total:
                 return
             with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
                 at = len(FORMAT)
-                if data[:at] != FORMAT and damages is not None:
-                    damages.append(f"{self.path}: not a spool of a version this program knows")
-                if data[:at] != FORMAT:
+                head = {FORMAT: _HEAD, FORMAT_1: _HEAD_1}.get(data[:at])
+                if head is None:
+                    if damages is not None:
+                        damages.append(f"{self.path}: not a spool of a version this program knows")
                     return
                 while at < total:
-                    body = _body_at(data, at, total)
-                    if body is not None:
-                        yield at, body
-                        at += _HEAD.size + len(body)
+                    record = _record_at(data, at, total, head)
+                    if record is not None:
+                        yield at, *record
+                        at += head.size + len(record[1])
                         continue
                     if damages is not None:
                         damages.append(f"{self.path}: cut short or damaged at byte {at:,}")
-                    at = _next_sound(data, at + 1, total)
+                    at = _next_sound(data, at + 1, total, head)
 
-    def waiting(self) -> Iterator[tuple[int, Kept | None]]:
-        """The entries that are not done, in order; None in place of one that cannot be understood."""
-        for at, body in self._bodies():
+    def waiting(self) -> Iterator[tuple[int, int, Kept | None]]:
+        """Offset, weight and entry of what is not done, in order; None for an entry that cannot be understood."""
+        for at, weight, body in self._records():
             if at not in self._done:
-                yield at, _kept(body, self.number, at)
+                yield at, weight, _kept(body, weight, self.number, at)
 
-    def mark_done(self, offsets: Iterable[int]) -> None:
-        """Remember, here and on disk, that these have left. A disk that takes no mark now is asked again next time."""
-        fresh = [at for at in offsets if at not in self._done]
+    def mark_done(self, records: Iterable[tuple[int, int]]) -> None:
+        """Remember, here and on disk, that these have left: their offsets and weights.
+
+        A disk that takes no mark now is asked again next time.
+        """
+        fresh = {at: weight for at, weight in records if at not in self._done}
         self._done.update(fresh)
-        self.left -= len(fresh)
+        self.left -= Load.of(fresh.values())
         self._unmarked += fresh
-        if not self._unmarked or not self.left:
+        if not self._unmarked or not self.left.entries:
             return  # a segment with nothing left is deleted, marks and all
         marks = b"".join(_DONE.pack(at, zlib.crc32(at.to_bytes(4, "little"))) for at in self._unmarked)
         with contextlib.suppress(OSError), self.done_path.open("ab", buffering=0) as file:
@@ -185,28 +210,29 @@ class _Segment:
         self.done_path.unlink(missing_ok=True)
 
 
-def _body_at(data: mmap.mmap, at: int, total: int) -> bytes | None:
-    """The body of the record that begins at `at`, or None if there is no sound one."""
-    if total - at < _HEAD.size:
+def _record_at(data: mmap.mmap, at: int, total: int, head: struct.Struct) -> tuple[int, bytes] | None:
+    """Weight and body of the record that begins at `at`, or None if there is no sound one."""
+    if total - at < head.size:
         return None
-    mark, length, crc = _HEAD.unpack_from(data, at)
-    start = at + _HEAD.size
+    mark, length, *weight, crc = head.unpack_from(data, at)
+    start = at + head.size
     if mark != MARK or length > min(MAX_RECORD, total - start):
         return None
     body = data[start : start + length]
-    return body if _checksum(body) == crc else None
+    sound = zlib.crc32(body, zlib.crc32(data[at + len(MARK) : start - 4])) == crc
+    return (weight[0] if weight else 1, body) if sound else None
 
 
-def _next_sound(data: mmap.mmap, at: int, total: int) -> int:
+def _next_sound(data: mmap.mmap, at: int, total: int, head: struct.Struct) -> int:
     """Where the next sound record begins, or the end."""
     while (at := data.find(MARK, at)) >= 0:
-        if _body_at(data, at, total) is not None:
+        if _record_at(data, at, total, head) is not None:
             return at
         at += 1
     return total
 
 
-def _kept(body: bytes, segment: int, at: int) -> Kept | None:
+def _kept(body: bytes, weight: int, segment: int, at: int) -> Kept | None:
     try:
         told = json.loads(body)
         entry = Entry(
@@ -217,6 +243,7 @@ def _kept(body: bytes, segment: int, at: int) -> Kept | None:
             tuple(map(str, told["Resources"])),
             int(told["Size"]),
             str(told["Id"]),
+            stands_for=weight,
             group=None if told.get("Group") is None else str(told["Group"]),
         )
         return Kept(entry, segment, at, told.get("Code"), str(told.get("Message", "")))
@@ -228,12 +255,12 @@ class Spool:
     """A folder of segments that one process at a time writes and drains.
 
     `put` appends and makes it last, `take` gives the oldest entries that are not under way, `done` marks them as
-    delivered, `give_back` returns them. `max_bytes` bounds the records on disk; when they would exceed it, `when_full`
-    says what gives way: nothing (`put` takes no more), the oldest segment, or the new entries. `len` is the number of
-    entries that wait, those under way included. `damages` says what could not be read, `unreadable` and `pushed_out`
-    count the entries that left it undelivered since it was opened: not understood, or dropped as the oldest. `dead` is
-    the spool, in a folder of its own, of entries that can never succeed; `letters` tells that this is one. Not safe for
-    several threads.
+    delivered, `give_back` returns them. `load` is what waits, that under way included, and `len` the number of its
+    entries. `max_bytes` bounds the records on disk; when they would exceed it, `when_full` says what gives way: nothing
+    (`put` takes no more), the oldest segment, or the new entries. `damages` says what could not be read, `unreadable`
+    and `pushed_out` are what left it undelivered since it was opened: not understood, or dropped as the oldest. `dead`
+    and `limited` are spools in folders of their own, of entries that can never succeed and of those that limits
+    refused; `letters` tells that this is one: what fails for good stays. Not safe for several threads.
 
     Raises `BadConfig` when the folder cannot be used or another process has it, `SpoolFailed` when the disk does not
     take what should be kept.
@@ -252,18 +279,18 @@ class Spool:
         self.when_full = when_full
         self.letters = letters
         self.damages: list[str] = []
-        self.pushed_out = 0
-        self.unreadable = 0
+        self.pushed_out = Load()
+        self.unreadable = Load()
         # Dropping the oldest gives up whole segments: small ones, where the whole is small.
         self._segment_bytes = min(SEGMENT_BYTES, max(max_bytes // 8, 4096))
         self._segments: deque[_Segment] = deque()
         self._number = 0
         self._writer: int | None = None
-        self._reader: Iterator[tuple[int, Kept | None]] | None = None
+        self._reader: Iterator[tuple[int, int, Kept | None]] | None = None
         self._reading: _Segment | None = None
         self._read_up_to = 0
         self._returned: deque[Kept] = deque()
-        self._dead: Spool | None = None
+        self._asides: dict[str, Spool] = {}
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = (self.folder / "lock").open("a")
@@ -288,7 +315,7 @@ class Spool:
             self._number = max(self._number, segment.number)
             damages = segment.scan()
             self.damages += damages
-            if segment.left:
+            if segment.left.entries:
                 self._segments.append(segment)
             elif not damages:
                 segment.delete()  # nothing waits in it; a damaged one stays for whoever wants to look
@@ -300,10 +327,15 @@ class Spool:
         self.close()
 
     def __len__(self) -> int:
-        return sum(segment.left for segment in self._segments)
+        return self.load.entries
 
     def __bool__(self) -> bool:
         return True  # an empty spool is a spool
+
+    @property
+    def load(self) -> Load:
+        """What waits here, that under way included."""
+        return sum((segment.left for segment in self._segments), Load())
 
     @property
     def size(self) -> int:
@@ -313,9 +345,18 @@ class Spool:
     @property
     def dead(self) -> "Spool":
         """Where dead letters go; the folder is made when it is first asked for."""
-        if self._dead is None:
-            self._dead = Spool(self.folder / "dead", max_bytes=self.max_bytes, when_full="drop-newest", letters=True)
-        return self._dead
+        return self._aside("dead")
+
+    @property
+    def limited(self) -> "Spool":
+        """Where what limits refuse may go; the folder is made when it is first asked for."""
+        return self._aside("limited")
+
+    def _aside(self, name: str) -> "Spool":
+        if name not in self._asides:
+            folder = self.folder / name
+            self._asides[name] = Spool(folder, max_bytes=self.max_bytes, when_full="drop-newest", letters=True)
+        return self._asides[name]
 
     def put(self, entries: Sequence[Entry]) -> Put:
         """Append entries and sync them."""
@@ -324,6 +365,10 @@ class Spool:
     def put_dead(self, failures: Sequence[Failed]) -> Put:
         """The same for entries that can never succeed, among the dead letters, with code and message."""
         return self.dead._append([record_of(failed.entry, failed) for failed in failures])
+
+    def put_limited(self, failures: Sequence[Failed]) -> Put:
+        """The same for entries that a limit has refused, with the limit as the code."""
+        return self.limited._append([record_of(failed.entry, failed) for failed in failures])
 
     def _append(self, records: list[bytes]) -> Put:
         room = self.max_bytes - len(FORMAT)
@@ -350,10 +395,11 @@ class Spool:
                 chosen.append(record)
                 room -= len(record)
         if chosen:
-            self._write(b"".join(chosen), len(chosen))
+            self._write(chosen)
         return Put(taken, taken - len(chosen))
 
-    def _write(self, data: bytes, records: int) -> None:
+    def _write(self, records: list[bytes]) -> None:
+        data = b"".join(records)
         segment = None
         try:
             segment, writer = self._writable()
@@ -367,7 +413,7 @@ class Spool:
             self._seal()
             raise SpoolFailed(f"spool {self.folder}: {error.strerror}") from None
         segment.size += len(data)
-        segment.left += records
+        segment.left += Load.of(_HEAD.unpack_from(record)[2] for record in records)
         if segment.size >= self._segment_bytes:
             self._seal()
 
@@ -399,7 +445,7 @@ class Spool:
         if self._writer is not None:
             os.close(self._writer)
             self._writer = None
-            if not self._segments[-1].left:
+            if not self._segments[-1].left.entries:
                 self._segments.pop().delete()
 
     def _drop_oldest(self) -> None:
@@ -426,13 +472,13 @@ class Spool:
                 break
             assert self._reader is not None
             assert self._reading is not None
-            at, kept = next(self._reader, (0, None))
+            at, weight, kept = next(self._reader, (0, 0, None))
             if kept is not None:
                 got.append(kept)
             elif at:
                 self.damages.append(f"{self._reading.path}: no entry of a version this program knows at byte {at:,}")
-                self.unreadable += 1
-                self._reading.mark_done([at])
+                self.unreadable += Load.of([weight])
+                self._reading.mark_done([(at, weight)])
             else:
                 segment, self._reader, self._reading = self._reading, None, None
                 self._forget_if_empty(segment)
@@ -453,17 +499,17 @@ class Spool:
         self._read_up_to = 0
         self._returned.clear()
 
-    def done(self, kept: Sequence[Kept]) -> int:
+    def done(self, kept: Sequence[Kept]) -> Load:
         """These were delivered, or are given up for good: never give them again.
 
-        Gives how many of them were still in the spool: the others were pushed out while they were under way.
+        Gives what of them was still in the spool: the others were pushed out while they were under way.
         """
-        number = 0
-        for segment, offsets in self._by_segment(kept):
-            segment.mark_done(offsets)
-            number += len(offsets)
+        there = Load()
+        for segment, records in self._by_segment(kept):
+            segment.mark_done(records)
+            there += Load.of(weight for _, weight in records)
             self._forget_if_empty(segment)
-        return number
+        return there
 
     def give_back(self, kept: Sequence[Kept]) -> None:
         """These were not delivered after all: they are the next to be taken, unless they were pushed out meanwhile."""
@@ -471,15 +517,15 @@ class Spool:
         still = [one for one in kept if one.segment in there]
         self._returned = deque(sorted([*still, *self._returned], key=lambda one: (one.segment, one.at)))
 
-    def _by_segment(self, kept: Iterable[Kept]) -> list[tuple[_Segment, list[int]]]:
-        offsets: dict[int, list[int]] = {}
+    def _by_segment(self, kept: Iterable[Kept]) -> list[tuple[_Segment, list[tuple[int, int]]]]:
+        records: dict[int, list[tuple[int, int]]] = {}
         for one in kept:
-            offsets.setdefault(one.segment, []).append(one.at)
-        return [(segment, offsets[segment.number]) for segment in self._segments if segment.number in offsets]
+            records.setdefault(one.segment, []).append((one.at, one.entry.stands_for))
+        return [(segment, records[segment.number]) for segment in self._segments if segment.number in records]
 
     def _forget_if_empty(self, segment: _Segment) -> None:
         written = self._writer is not None and segment is self._segments[-1]
-        if not segment.left and not written and segment in self._segments:
+        if not segment.left.entries and not written and segment in self._segments:
             if segment is self._reading:
                 self._reader = self._reading = None
             self._segments.remove(segment)
@@ -489,8 +535,8 @@ class Spool:
         """Let go of the files and of the folder."""
         self._reader = self._reading = None
         self._seal()
-        for segment in [one for one in self._segments if not one.left]:
+        for segment in [one for one in self._segments if not one.left.entries]:
             self._forget_if_empty(segment)
-        if self._dead is not None:
-            self._dead.close()
+        for aside in self._asides.values():
+            aside.close()
         self._lock.close()
