@@ -115,7 +115,10 @@ class Corridor:
         """The entry with the names of the rules it matches; None if only what matches is asked for, and none does."""
         if self.rules is None:
             return entry
-        matched = self.rules.match(event_of(entry, self.job.dialect))
+        if self.job.bus.raw:
+            matched = self.rules.match(event_of(entry, self.job.dialect))
+        else:
+            matched = self.rules.match_entry(entry)
         if not matched and self.job.only_matching:
             return None
         return entry._replace(rules=tuple(rule.name for rule in matched))

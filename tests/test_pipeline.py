@@ -130,7 +130,7 @@ def test_a_live_run_to_a_bus_is_limited_by_default_and_a_dry_run_is_not() -> Non
 
 
 @pytest.mark.parametrize(
-    ("limits", "words"), [({"max_events": 7}, "--max-events 7"), ({"max_cost": 7e-6}, "7e-06 USD")]
+    ("limits", "words"), [({"max_events": 7}, "--max-events 7"), ({"max_cost": 7e-6}, "0.000007 USD")]
 )
 def test_a_budget_stops_before_it_is_exceeded(limits: dict[str, float], words: str) -> None:
     """Seven events fit; the eighth is refused, the run ends and says which budget it was."""

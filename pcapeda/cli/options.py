@@ -340,7 +340,7 @@ SpoolLimitedOption = Annotated[
     bool,
     typer.Option(
         "--spool-limited",
-        help="Keep there what limits refuse, too; only `pcapeda resend DIR --limited` delivers it.",
+        help="Keep in the spool what limits refuse, too; only `pcapeda resend DIR --limited` delivers it.",
         rich_help_panel=SAFETY,
     ),
 ]

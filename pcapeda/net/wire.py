@@ -40,6 +40,7 @@ _ETH_IP6: Final = ("eth", "ip6")
 _PLAIN4_HEAD: Final = b"\x08\x00\x45"
 """EtherType IPv4, version 4 and a header of five words."""
 _PLAIN6_HEAD: Final = b"\x86\xdd\x60"
+_PLAIN_NOT_IP: Final = {ethertype.to_bytes(2): layer for ethertype, layer in NOT_IP.items()}
 _PLAIN4: Final = Struct("!H2xH4x4s4sHHHH")
 """From the total length on: it, fragment flags and offset, addresses; ports, length, checksum."""
 _PLAIN6: Final = Struct("!H2x16s16sHHHH")
@@ -78,7 +79,14 @@ def decode_all(frames: Iterable[Frame]) -> list[Found]:
                 continue
             status = "absent" if not checksum else "bad" if residue(data[26:stop], UDP + length) else "good"
             source, destination, payload, version, via = text4(from4), text4(to4), data[42:stop], 4, _ETH_IP4
-        elif head == _PLAIN6_HEAD and len(data) >= 62 and data[20] == UDP:
+        elif head == _PLAIN6_HEAD and len(data) >= 62:
+            protocol = data[20]
+            if protocol == TCP:
+                add(_new(Skip, (Why.NOT_UDP, "tcp", 54, number)))
+                continue
+            if protocol != UDP:
+                add(_carefully(frame))
+                continue
             total, from6, to6, source_port, port, length, checksum = _PLAIN6.unpack_from(data, 18)
             stop = 54 + length
             if not 8 <= length <= total or stop > len(data):
@@ -87,7 +95,8 @@ def decode_all(frames: Iterable[Frame]) -> list[Found]:
             status = "bad" if not checksum or residue(data[22:stop], UDP + length) else "good"
             source, destination, payload, version, via = text6(from6), text6(to6), data[62:stop], 6, _ETH_IP6
         else:
-            add(_carefully(frame))
+            layer = _PLAIN_NOT_IP.get(head[:2])
+            add(_carefully(frame) if layer is None else _new(Skip, (Why.NOT_IP, layer, 14, number)))
             continue
         # The tuple is made directly: a NamedTuple's own constructor takes twice as long.
         add(
