@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pcapeda.model import Datagram, Entry, Report, Skip
     from pcapeda.pipeline import datagrams, execute
     from pcapeda.sinks.eventbridge import EventBridgeSink
+    from pcapeda.sinks.eventbridgev2 import EventBridgeV2Sink
     from pcapeda.sinks.memory import MemorySink
 
 _HOMES = {
@@ -29,6 +30,7 @@ _HOMES = {
     "datagrams": "pipeline",
     "execute": "pipeline",
     "EventBridgeSink": "sinks.eventbridge",
+    "EventBridgeV2Sink": "sinks.eventbridgev2",
     "MemorySink": "sinks.memory",
 }
 
@@ -37,6 +39,7 @@ __all__ = [
     "Datagram",
     "Entry",
     "EventBridgeSink",
+    "EventBridgeV2Sink",
     "Job",
     "MemorySink",
     "Report",

@@ -21,6 +21,7 @@ from pcapeda.model import Datagram, Entry, Frame, Report
 from pcapeda.net.extract import Extractor
 from pcapeda.pace import Pace
 from pcapeda.parts import make_gather
+from pcapeda.rules.dialects import event_of
 from pcapeda.rules.ruleset import RuleSet
 from pcapeda.selection import PORTS, with_ports
 from pcapeda.summaries import INTERRUPTED, NO_RULE, Gather, Outbox, Reporter
@@ -120,7 +121,10 @@ class Corridor:
         """The entry with the names of the rules it matches; None if only what matches is asked for, and none does."""
         if self.rules is None:
             return entry
-        matched = self.rules.match_entry(entry)
+        if self.job.bus.raw:
+            matched = self.rules.match(event_of(entry, self.job.dialect))
+        else:
+            matched = self.rules.match_entry(entry)
         if not matched and self.job.only_matching:
             return None
         return entry._replace(rules=tuple(rule.name for rule in matched))

@@ -13,11 +13,11 @@ MOST_REASONS = 40
 OTHER = "other"
 
 
-def counts(*reports: Report, price: float) -> dict[str, Any]:
+def counts(*reports: Report, tariff: quotas.Tariff) -> dict[str, Any]:
     """What the reports of one run come to: numbers, and for what has reasons a mapping from each to a number.
 
-    `price` is in USD per million billed events; 0 for a run that costs nothing. `datagrams` are all that were read,
-    the reassembled ones among them, so that at the end of a run
+    `cost_usd` is None where `tariff` knows no price. `datagrams` are all that were read, the reassembled ones among
+    them, so that at the end of a run
 
         frames = datagrams - reassembled + fragments + skipped
         datagrams + inherited = sent + spooled + dead + limited + refused + unselected
@@ -35,6 +35,7 @@ def counts(*reports: Report, price: float) -> dict[str, Any]:
     }
     dead = _bounded(*(report.dead for report in reports))
     chunks, reassembled = total("chunks"), total("reassembled")
+    cost = tariff.usd(chunks)
     return {
         "frames": total("frames"),
         "bytes_read": total("bytes_read"),
@@ -65,7 +66,7 @@ def counts(*reports: Report, price: float) -> dict[str, Any]:
         "maybe_twice": total("maybe_twice"),
         "bytes_sent": total("bytes_sent"),
         "billed_chunks": chunks,
-        "cost_usd": round(quotas.cost_usd(chunks, price), 9),
+        "cost_usd": cost if cost is None else round(cost, 9),
         "outage": any(report.outage for report in reports),
     }
 

@@ -238,7 +238,7 @@ class Crew:
 def entries_of(data: memoryview) -> list[Entry]:
     """The entries in a piece that was not rendered. Their datagrams stayed where they were made."""
     new = tuple.__new__
-    return [new(Entry, (*one, None, (), 1)) for one in marshal.loads(data)]  # noqa: S302 - from our own worker
+    return [new(Entry, (*one, None, (), 1, group)) for *one, group in marshal.loads(data)]  # noqa: S302 - from our own worker
 
 
 def _lost() -> WorkerLost:
@@ -286,7 +286,7 @@ def _work(order: _Order, craft: Craft, chosen: Filter | None, slots: list[mmap.m
             entries = order.shape.entries(with_ports(found[at:until], craft.ports, report.unselected))
             at = until
             if craft.render is None:
-                body = marshal.dumps([entry[:7] for entry in entries])
+                body = marshal.dumps([(*entry[:7], entry.group) for entry in entries])
             else:
                 body = craft.render(entries).encode()
             sizes = [entry.size for entry in entries]

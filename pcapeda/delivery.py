@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from pcapeda.errors import OutputClosed, PcapedaError, SinkDown
 from pcapeda.events import quotas
-from pcapeda.events.batch import Batcher
+from pcapeda.events.batch import Batcher, Lanes
 from pcapeda.model import Batch, Carrier, Entry, Failed, Outcome, Report, Sink
 from pcapeda.pace import Backoff, Breaker, Flow, RetryBudget
 from pcapeda.sinks.aws import LOST, MALFORMED, THROTTLED
@@ -83,6 +83,9 @@ class Delivery:
     person should read at once; `settled` the entries that need no further care (sent, spooled or dead letters) as soon
     as that is so, `refused` those that were given up.
 
+    To a sink that is `ordered`, entries of one group go one after the other: the next one only when the one before was
+    delivered or given up. What was spooled comes after what was not.
+
     `clock` gives monotonic nanoseconds, `sleep` takes seconds and may return early, `jitter` gives numbers in [0, 1).
     """
 
@@ -123,6 +126,8 @@ class Delivery:
         self._settled = settled
         self._refused = refused
         self._batcher = Batcher(sink.limits)
+        self._lanes = Lanes(sink.limits) if getattr(sink, "ordered", False) else None
+        self._billed_bytes: int = getattr(sink, "billed_bytes", quotas.CHUNK_BYTES)
         # A sink that takes one call at a time is called right here: order is kept and nothing is handed around.
         self._carrier = _carrier(sink) if sink.concurrency > 1 else None
         self._flow = Flow(sink.concurrency)
@@ -151,7 +156,10 @@ class Delivery:
         so they come after the others."""
         self._resting = 0
         """Entries in the spool that were tried in vain and wait for the next round."""
+        self._held_back = False
+        """Whether the oldest entries of the spool wait for others of their groups."""
         self._leave_spool = False
+        self._flushing = False
         self._ending = False
         if spool is not None:
             load = spool.load
@@ -171,6 +179,11 @@ class Delivery:
             self._bury(Failed(entry, "oversize", False, "larger than the bus takes in one request"))
             return
         now = self._clock()
+        if self._lanes is not None:
+            self._lanes.add(entry, now)
+            self._pump(self._lanes)
+            self._wait_for_lanes(self._lanes)
+            return
         self._go_on(self._batcher.add(entry, now), now)
 
     def _go_on(self, batch: Batch | None, now: int) -> None:
@@ -187,6 +200,10 @@ class Delivery:
 
     def add_all(self, entries: Sequence[Entry]) -> None:
         """Take entries, as many `add`s would."""
+        if self._lanes is not None:
+            for entry in entries:
+                self.add(entry)
+            return
         batcher, most, at = self._batcher, self.sink.limits.max_entries, 0
         while at < len(entries):
             now = self._clock()
@@ -215,6 +232,26 @@ class Delivery:
         report.bytes_sent += size
         report.chunks += chunks
 
+    def _wait_for_lanes(self, lanes: Lanes) -> None:
+        while (lanes.full or len(self._waiting) > MAX_WAITING) and not self._stopping():
+            if self._patient and self._waiting and len(self._to_spool) < PIECE and self._spool_may_be_tried():
+                self._keep_waiting()  # live traffic cannot wait until the bus is less busy
+            self._step()
+        if self._waiting:
+            self.tick()
+
+    def _pump(self, lanes: Lanes) -> None:
+        """Send of each group what is due, waiting for answers where those of the group that are out keep it back."""
+        while True:
+            now = self._clock()
+            batch = lanes.due(now, all_of_it=self._flushing)
+            if batch is not None:
+                self._dispatch(Try(batch, 1, now))
+            elif self._flights and lanes.late(now) and not self._stopping():
+                self._settle_done(0.1)
+            else:
+                return
+
     def refuse(self, entry: Entry, reason: str, *, over_limit: bool = False) -> None:
         """Take an entry that is not to be sent in this run. A spool keeps it; what is over a limit only if asked to."""
         if self._spool is None or (over_limit and not self._keep_limited):
@@ -231,6 +268,8 @@ class Delivery:
         if self._flights:
             self._settle_done(0)
         now = self._clock()
+        if self._lanes is not None:
+            self._pump(self._lanes)
         batch = self._batcher.due(now)
         if batch is not None:
             self._dispatch(Try(batch, 1, now))
@@ -249,10 +288,15 @@ class Delivery:
         Once `give_up()` is true nothing is tried again and no answer is waited for: what is not settled by then is
         spooled, or refused as interrupted. An interrupt leaves alone what has waited in the spool before.
         """
+        self._flushing = True
         batch = self._batcher.take()
         if batch is not None:
             self._dispatch(Try(batch, 1, self._clock()))
-        while self._flights or self._waiting or self._to_spool or self._to_aside or self._more_in_spool():
+        if self._lanes is not None:
+            self._pump(self._lanes)
+        while (
+            self._flights or self._waiting or self._lanes or self._to_spool or self._to_aside or self._more_in_spool()
+        ):
             self._leave_spool = self._leave_spool or self._stopping()
             if give_up():
                 self._abandon()
@@ -271,7 +315,7 @@ class Delivery:
     def _step(self) -> None:
         """Wait for what comes next, at most a tenth of a second, and do what is due then."""
         until = (self._waiting[0][0] - self._clock()) / SECOND_NS if self._waiting else 0.1
-        if self._draining == 0 and self._more_in_spool() and not self._flights:
+        if self._draining == 0 and self._more_in_spool() and not self._flights and not self._held_back:
             now = self._clock()
             until = min(until, max(self._breaker.wait(now), self._flow.wait(now)) / SECOND_NS)
         pause = min(max(until, 0.0), 0.1)
@@ -341,8 +385,11 @@ class Delivery:
         report.sent += sum([entry.stands_for for entry in taken])
         report.events += len(taken)
         report.bytes_sent += sum([entry.size for entry in taken]) if failed else one.batch.size
-        report.chunks += sum([quotas.chunks(entry.size) if entry.size > quotas.CHUNK_BYTES else 1 for entry in taken])
+        unit = self._billed_bytes
+        report.chunks += sum([quotas.chunks(entry.size, unit) if entry.size > unit else 1 for entry in taken])
+        report.known += outcome.known
         self._settled(taken)
+        self._set_free(taken)
         if one.kept:
             self._draining -= 1
             self._leave([kept for kept in one.kept if id(kept.entry) not in failed])
@@ -430,6 +477,7 @@ class Delivery:
                 self._spool.give_back(one.kept)
             elif not for_good:
                 self._behind.append(one)
+                return
             else:
                 self._rest(len(one.kept))
         elif self._spool is not None and not isinstance(self.down, OutputClosed):
@@ -438,6 +486,13 @@ class Delivery:
                 self._flush_spool()
         else:
             self._count_refused(one.batch.entries, code)
+        self._set_free(one.batch.entries)
+
+    def _set_free(self, entries: Sequence[Entry]) -> None:
+        """These are done with: the next ones of their groups may go."""
+        if self._lanes is not None:
+            self._held_back = False
+            self._lanes.free(entries)
 
     def _count_refused(self, entries: Sequence[Entry], code: str) -> None:
         self._count_lost(_load(entries), code)
@@ -458,6 +513,7 @@ class Delivery:
     def _bury(self, failed: Failed, kept: Kept | None = None) -> None:
         """An entry that can never succeed."""
         self._report.remember(failed.code, failed.message)
+        self._set_free((failed.entry,))
         if self._spool is None:
             self._count_refused((failed.entry,), failed.code)
             return
@@ -481,8 +537,15 @@ class Delivery:
     def _keep_waiting(self) -> None:
         """Everything that waits for another try goes where it goes without one."""
         waiting, self._waiting = self._waiting, []
+        code = self.down.code if self.down else "outage"
         for _, _, one in sorted(waiting, key=lambda item: item[1]):
-            self._give_up(one, self.down.code if self.down else "outage")
+            self._give_up(one, code)
+        if self._ending:
+            self._empty_lanes(code)
+
+    def _empty_lanes(self, code: str) -> None:
+        for batch in self._lanes.take() if self._lanes is not None else ():
+            self._give_up(Try(batch, 1, self._clock()), code)
 
     def _abandon(self) -> None:
         """The time for trying is over; answers that are still under way are not waited for."""
@@ -497,6 +560,7 @@ class Delivery:
             self._give_up(one, "interrupted")
         self._flights.clear()
         self._waiting.clear()
+        self._empty_lanes("interrupted")
 
     # The spool
 
@@ -535,6 +599,9 @@ class Delivery:
         self._say(f"spool {self._spool.folder} is full: waiting until there is room")
         now = self._clock()
         self._spool_rests_until = now + FULL_PAUSE_NS
+        if self._lanes is not None:
+            self._lanes.put_back(left, now)
+            return
         most = self.sink.limits.max_entries
         for first in range(0, len(left), most):
             piece = tuple(left[first : first + most])
@@ -639,6 +706,16 @@ class Delivery:
         limits = self.sink.limits
         taken = spool.take(limits.max_entries)
         self._count_what_left()
+        if self._lanes is not None and taken:
+            may_go: list[Kept] = []
+            held: list[Kept] = []
+            for kept in taken:
+                (may_go if self._lanes.claim(kept.entry) else held).append(kept)
+            spool.give_back(held)
+            self._held_back = not may_go
+            if not may_go and not self._behind:
+                return None
+            taken = may_go
         if not taken:
             if self._behind:
                 return self._behind.popleft()._replace(since_ns=now)
@@ -650,6 +727,7 @@ class Delivery:
             size += taken[number].entry.size
             number += 1
         spool.give_back(taken[number:])
+        self._set_free([kept.entry for kept in taken[number:]])
         entries = tuple(kept.entry for kept in taken[:number])
         return Try(Batch(entries, size), 1, now, tuple(taken[:number]))
 

@@ -7,6 +7,7 @@ from pcapeda.events import quotas
 from pcapeda.events.flows import MAX_FLOWS
 from pcapeda.events.shape import Shape
 from pcapeda.limits import Bounds
+from pcapeda.rules.dialects import Dialect
 from pcapeda.sinks.aws import Transport
 from pcapeda.sinks.spool import WhenFull
 
@@ -20,6 +21,9 @@ GRACE_S = 10.0
 
 MOST_JOBS = 64
 """More workers than one reader can feed."""
+
+MOST_GROUPS = 10_000
+"""Most groups that flows may be hashed into: their number must stay bounded."""
 
 SPOOL_MIB, LEAST_SPOOL_MIB = 1024, 8
 """Most MiB of events that a spool holds unless told otherwise, and the least that can be asked for."""
@@ -35,13 +39,44 @@ class Bus:
     endpoint_url: str | None = None
     max_request_bytes: int = quotas.REQUEST_BYTES
     transport: Transport = field(default="fast", compare=False, repr=False)
-    """Who makes the requests; the bus is the same one."""
+    """Who makes the requests; the bus is the same one. (For a bus of EventBridge v2 it is always the SDK.)"""
+    groups: int | None = None
+    """On a bus of EventBridge v2: keep the order of each flow, with flows hashed into so many groups."""
+    raw: bool = False
+    """On a bus of EventBridge v2: the payload as bytes, the rest as metadata."""
+
+    @property
+    def v2(self) -> bool:
+        """Whether this is a bus of EventBridge v2."""
+        return self.name is not None and ":event-busv2/" in self.name
+
+    def check(self) -> None:
+        """Refuse what this bus cannot have. Raises `BadConfig`."""
+        if self.v2:
+            quotas.check_identity(None, None, (), self.name)
+        elif self.groups is not None or self.raw:
+            raise BadConfig(
+                "--ordered, --groups and --raw are for buses of EventBridge v2",
+                hint="give the ARN of one: --bus arn:aws:events:REGION:ACCOUNT:event-busv2/NAME/ID",
+            )
+        if self.groups is not None and not 1 <= self.groups <= MOST_GROUPS:
+            raise BadConfig(f"--groups must be from 1 to {MOST_GROUPS:,}, not {self.groups}")
 
     def words(self) -> str:
         """Which bus this is, as far as it says."""
+        ordered = None if self.groups is None else f"ordered in {self.groups} groups"
         where = [self.region, self.profile and f"profile {self.profile}", self.endpoint_url]
+        where += [ordered, "raw" if self.raw else None]
         told = ", ".join(filter(None, where))
         return f"event bus {self.name or 'default'}" + (f" ({told})" if told else "")
+
+
+def check_raw(shape: Shape) -> None:
+    """Refuse what a raw event has no place for. Raises `BadConfig`."""
+    if shape.text or shape.json_payload:
+        raise BadConfig("a raw event has its payload as bytes: not with --text or --json-payload")
+    if shape.name == "proxylity":
+        raise BadConfig("raw events are for the shapes full and minimal: proxylity is a form of JSON")
 
 
 @dataclass(frozen=True)
@@ -127,9 +162,29 @@ class Job(Bounds):
             raise BadConfig("--checkpoint remembers captures: what comes from an interface comes once")
         if self.checkpoint is not None and "-" in self.captures:
             raise BadConfig("--checkpoint cannot know standard input again: give a file")
+        self.bus.check()
         self.check_bounds()
         self._check_summaries()
         self._check_jobs()
+        if self.bus.raw:
+            self._check_raw()
+
+    def _check_raw(self) -> None:
+        if self.summaries is not None or self.report_events_s is not None:
+            raise BadConfig(
+                "--raw sends the payload of single datagrams: not with --aggregate, --group or --report-events"
+            )
+        check_raw(self.shape)
+
+    @property
+    def dialect(self) -> Dialect:
+        """How rules see what goes to the job's bus."""
+        return "v2-raw" if self.bus.raw else "v2" if self.bus.v2 else "classic"
+
+    @property
+    def tariff(self) -> quotas.Tariff:
+        """What events cost on the job's bus."""
+        return quotas.tariff(v2=self.bus.v2, price=self.price)
 
     def _check_jobs(self) -> None:
         """Refuse to share out what is decided between one datagram and the next."""

@@ -6,14 +6,13 @@
 import ipaddress
 from collections import Counter
 from dataclasses import dataclass
-from hashlib import blake2b
 from socket import AF_INET, AF_INET6, inet_pton
 
 from pcapeda.errors import BadConfig
 from pcapeda.events import quotas
 from pcapeda.model import Datagram, Entry
 from pcapeda.pace import TokenBucket
-from pcapeda.sources import Fingerprint, Regulars, SourceRates, source_key
+from pcapeda.sources import Fingerprint, Regulars, SourceRates, flow_number, source_key
 from pcapeda.tally import Tally
 
 SNIFF_RATE, SNIFF_BURST = 50.0, 100
@@ -42,8 +41,13 @@ class Bounds:
     """Keep one of so many flows."""
     max_events: int | None = None
     max_cost: float | None = None
-    price: float = quotas.USD_PER_MILLION_EVENTS
-    """USD per million events."""
+    price: float | None = None
+    """USD per million billed units: events of up to 64 KB, on a bus of v2 KB. None: the published price."""
+
+    @property
+    def tariff(self) -> quotas.Tariff:
+        """What events cost where they go."""
+        return quotas.tariff(v2=False, price=self.price)
 
     def check_bounds(self) -> None:
         """Refuse what cannot be honoured. Raises `BadConfig`."""
@@ -54,8 +58,10 @@ class Bounds:
         ):
             if value is not None and not 0 <= value < float("inf"):
                 raise BadConfig(f"{option} must be a number from 0 on, not {value:g}")
-        if not 0 < self.price < float("inf"):
+        if self.price is not None and not 0 < self.price < float("inf"):
             raise BadConfig(f"--price must be more than 0, not {self.price:g}")
+        if self.max_cost is not None and self.tariff.price is None:
+            raise BadConfig("--max-cost needs a price on a bus of EventBridge v2", hint=quotas.PRICE_UNKNOWN)
         if self.sample is not None and self.sample < 1:
             raise BadConfig(f"--sample keeps one flow of N, and N must be at least 1, not {self.sample}")
         Networks("--allow", self.allow)
@@ -99,13 +105,6 @@ def _network(option: str, text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Ne
     raise BadConfig(
         f"{option} {shown}: has bits set outside the mask", hint=f"{option} {meant} is the network it is in"
     )
-
-
-def flow_number(datagram: Datagram) -> int:
-    """64 bits that are the same for every datagram of a flow, in both directions and on every run."""
-    ends = sorted(((datagram.source, datagram.source_port), (datagram.destination, datagram.destination_port)))
-    text = f"{ends[0][0]} {ends[0][1]} {ends[1][0]} {ends[1][1]}"
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
 
 
 class Limits:
@@ -161,7 +160,10 @@ class Limits:
         self._deny = Networks("--deny", bounds.deny) if bounds.deny else None
         self._sample = bounds.sample if bounds.sample != 1 else None
         self._events_left = bounds.max_events
-        self._chunks_left = None if bounds.max_cost is None else quotas.chunks_for(bounds.max_cost, bounds.price)
+        self._tariff = bounds.tariff
+        self._chunks_left: int | None = None
+        if bounds.max_cost is not None and self._tariff.price is not None:
+            self._chunks_left = quotas.chunks_for(bounds.max_cost, self._tariff.price)
 
     @property
     def choosy(self) -> bool:
@@ -233,7 +235,7 @@ class Limits:
                 return f"--max-events {self.bounds.max_events:,}"
             self._events_left -= 1
         if self._chunks_left is not None:
-            chunks = quotas.chunks(entry.size)
+            chunks = self._tariff.units(entry.size)
             if self._chunks_left < chunks:
                 return f"--max-cost {self.bounds.max_cost:.9f}".rstrip("0").rstrip(".") + " USD"
             self._chunks_left -= chunks
@@ -251,9 +253,17 @@ class Limits:
 
 def in_force(limits: Limits) -> str:
     """What a live run to a bus may send, what a day of that costs, and how to change it: one sentence."""
-    price = limits.bounds.price
+    tariff = limits.bounds.tariff
     if limits.rate is None:
         per_source = "" if limits.source_rate is None else f" (of one source, {limits.source_rate:g} events/s)"
+        if tariff.price is None:
+            return f"no rate limit{per_source}; {quotas.PRICE_UNKNOWN}"
+        price = tariff.price
+        if tariff.v2:
+            return (
+                f"no rate limit{per_source}: {price:.2f} USD per million KB; 10,000 events/s of 1 KB would "
+                f"cost {_a_day(10_000, price)}"
+            )
         return (
             f"no rate limit{per_source}: {price:.2f} USD per million events of up to 64 KB; 10,000 events/s would "
             + (f"cost {_a_day(10_000, price)}")
@@ -261,7 +271,13 @@ def in_force(limits: Limits) -> str:
     told = f"at most {limits.rate:g} events/s (burst {limits.burst})"
     if limits.source_rate is not None:
         told += f", of one source {limits.source_rate:g} (burst {limits.source_burst})"
-    told += f": {_a_day(limits.rate, price)} at most while events stay below 64 KB; --max-rate N"
+    if tariff.price is None:
+        told += f"; {quotas.PRICE_UNKNOWN}"
+    elif tariff.v2:
+        told += f": {_a_day(limits.rate, tariff.price)} at most while events stay below 1 KB"
+    else:
+        told += f": {_a_day(limits.rate, tariff.price)} at most while events stay below 64 KB"
+    told += "; --max-rate N"
     told += (
         " and --max-rate-per-source N change this, 0 lifts it"
         if limits.source_rate is not None

@@ -42,12 +42,12 @@ class JsonLog:
         *,
         quiet: bool = False,
         costs_money: bool = False,
-        price: float = quotas.USD_PER_MILLION_EVENTS,
+        tariff: quotas.Tariff = quotas.CLASSIC,
         clock: Callable[[], float] = time.monotonic,
         write: Callable[[bytes], object] | None = None,
     ) -> None:
         self._quiet = quiet
-        self._price = price if costs_money else 0.0
+        self._tariff = tariff if costs_money else quotas.FREE
         self._clock = clock
         self._write = write or _to_stderr
         self._progress_at = clock() + PROGRESS_S
@@ -116,7 +116,7 @@ class JsonLog:
         """Nothing is held."""
 
     def _line_with_counts(self, level: str, kind: str, message: str, **members: Any) -> None:
-        told = counts(*self._latest, price=self._price)
+        told = counts(*self._latest, tariff=self._tariff)
         undelivered = told["spooled"] + told["dead"] + told["limited"] + told["refused"]
         message += f"{told['datagrams']:,} datagrams read, {told['sent']:,} delivered, {undelivered:,} not delivered"
         self.line(level, kind, message, **told, **members)

@@ -17,6 +17,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from pcapeda import __version__
 from pcapeda.counts import counts
 from pcapeda.errors import BadConfig, NoRights
+from pcapeda.events import quotas
 from pcapeda.model import Report, Why
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Metrics:
     prometheus_client) or `NoRights`. Nobody is answered before `start`. Its threads never keep the process alive.
     """
 
-    def __init__(self, address: str, *, price: float) -> None:
+    def __init__(self, address: str, *, tariff: quotas.Tariff) -> None:
         try:
             import prometheus_client as client
             from prometheus_client import core
@@ -77,8 +78,8 @@ class Metrics:
                 "--metrics needs the package prometheus_client", hint="pip install 'pcapeda[metrics]'"
             ) from None
         self._core = core
-        self._price = price
-        self._counts: dict[str, Any] = counts(Report(), price=price)
+        self._tariff = tariff
+        self._counts: dict[str, Any] = counts(Report(), tariff=tariff)
         self._last_event_s = 0.0
         registry = client.CollectorRegistry(auto_describe=False)
         registry.register(self)
@@ -100,12 +101,13 @@ class Metrics:
 
     def tick(self, report: Report, reading: Report, position: int, size: int | None) -> None:
         """Take over the counts as they are now."""
-        before, now = self._counts, counts(report, reading, price=self._price)
+        before, now = self._counts, counts(report, reading, tariff=self._tariff)
         if now["events"] > before["events"]:
             self._last_event_s = time.time()
         # A counter never falls, though a count may be put right: a fall would be taken for a restart.
         for name, _ in COUNTERS.values():
-            now[name] = max(now[name], before[name])
+            if now[name] is not None:
+                now[name] = max(now[name], before[name])
         for name, _, _ in REASONS.values():
             now[name] = now[name] | {one: max(old, now[name].get(one, 0)) for one, old in before[name].items()}
         self._counts = now
@@ -114,7 +116,8 @@ class Metrics:
         """The latest counts as prometheus_client wants them; called by the threads that answer."""
         now, core = self._counts, self._core
         for metric, (name, words) in COUNTERS.items():
-            yield core.CounterMetricFamily(metric, words, value=now[name])
+            if now[name] is not None:  # a cost at a price that nobody knows
+                yield core.CounterMetricFamily(metric, words, value=now[name])
         for metric, (name, label, words) in REASONS.items():
             family = core.CounterMetricFamily(metric, words, labels=[label])
             for reason, number in (dict.fromkeys(FROM_THE_START.get(name, ()), 0) | now[name]).items():

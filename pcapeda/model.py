@@ -6,8 +6,9 @@ counts every step. Times are integer nanoseconds since the Unix epoch; they beco
 
 import json
 import time
+from binascii import a2b_base64, b2a_base64
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
@@ -162,9 +163,12 @@ class Damage(NamedTuple):
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
+def _unique(name: str, detail: str) -> str:
+    return name if len(name) == 32 else blake2b(detail.encode(), digest_size=16).hexdigest()
+
+
 def _uuid(name: str, detail: str) -> str:
-    if len(name) != 32:
-        name = blake2b(detail.encode(), digest_size=16).hexdigest()
+    name = _unique(name, detail)
     return f"{name[:8]}-{name[8:12]}-8{name[13:16]}-{_VARIANT[name[16]]}{name[17:20]}-{name[20:]}"
 
 
@@ -194,6 +198,13 @@ class Entry(NamedTuple):
     rules: tuple[str, ...] = ()
     """Names of the rules that the event matches, where rules were asked."""
     stands_for: int = 1
+    group: str | None = None
+    """The group within which the order is to be kept, where one is (EventGroupId of EventBridge v2)."""
+
+    @property
+    def unique_id(self) -> str:
+        """32 hex digits that are the same on every run: the PacketId, or where there is none a hash of the content."""
+        return _unique(self.id, self.detail)
 
     @property
     def event_id(self) -> str:
@@ -236,6 +247,69 @@ class Entry(NamedTuple):
             f'"Detail":{_json(self.detail)}{where}}}'
         )
 
+    @property
+    def _system_metadata(self) -> dict[str, str]:
+        told = {"DeduplicationId": self.unique_id}
+        return told if self.group is None else told | {"EventGroupId": self.group}
+
+    def put_events_v2_entry(self) -> dict[str, Any]:
+        """The same for put_events of eventbridgev2, with the id by which the bus knows the event again."""
+        return self.put_events_entry() | {"SystemMetadata": self._system_metadata}
+
+    def put_raw_events_entry(self) -> dict[str, Any]:
+        """The member of Entries that put_raw_events of eventbridgev2 takes. Raises `ValueError` as `raw` does."""
+        data, metadata = self.raw()
+        system = {"ContentType": RAW_CONTENT_TYPE} | self._system_metadata
+        return {"Data": data, "Metadata": metadata, "SystemMetadata": system}
+
+    def entry_v2_json(self, *, raw: bool) -> str:
+        """The same as one line of JSON, with the time as ISO 8601 text and bytes in base64: what the AWS CLI takes."""
+        if raw:
+            entry = self.put_raw_events_entry()
+            entry["Data"] = b2a_base64(entry["Data"], newline=False).decode("ascii")
+            return _json(entry)
+        entry = self.put_events_v2_entry()
+        if self.time_ns is not None:
+            entry["Time"] = iso_second(self.time_ns)
+        return _json(entry)
+
+    def raw(self) -> tuple[bytes, dict[str, str]]:
+        """The payload as bytes, and the rest of the event as names and values: a raw event of EventBridge v2.
+
+        The names are those of the event's own members, and for what is in detail the names on the way to it joined
+        (`DestinationPort`); what has no value is left out. Raises `ValueError` for an event without a payload of its
+        own: one that stands for many datagrams, or whose shape names it otherwise.
+        """
+        detail = json.loads(self.detail)
+        payload = detail.get("Payload") if isinstance(detail, dict) else None
+        if not isinstance(payload, str):
+            raise ValueError("the event has no payload of its own")
+        metadata = {"source": self.source, "detail-type": self.detail_type}
+        if self.time_ns is not None:
+            metadata["time"] = iso_second(self.time_ns)
+        if self.resources:
+            metadata["resources"] = " ".join(self.resources)
+        metadata |= {name: value for name, value in _flat("", detail) if value}
+        return a2b_base64(payload), metadata
+
+
+RAW_CONTENT_TYPE = "application/octet-stream"
+"""What a payload is to EventBridge v2: bytes that it neither decodes nor looks into."""
+
+RAW_LEAVES_OUT = frozenset({"Payload", "Text", "Json"})
+"""Members of detail that are the payload once more, and no metadata of a raw event."""
+
+
+def _flat(name: str, value: object) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if name or key not in RAW_LEAVES_OUT:
+                yield from _flat(name + key, inner)
+    elif isinstance(value, list):
+        yield name, " ".join(map(str, value))
+    else:
+        yield name, value if isinstance(value, str) else _json(value)
+
 
 def event_lines(
     entries: Iterable[Entry], account: str = ACCOUNT, region: str = REGION, *, now_ns: int | None = None
@@ -243,7 +317,7 @@ def event_lines(
     """Many events as rules and targets see them, each a line of JSON: `Entry.event_json` and a newline."""
     pieces: list[str] = []
     add = pieces.append
-    for source, detail_type, detail, time_ns, resources, _, name, _, _, _ in entries:
+    for source, detail_type, detail, time_ns, resources, _, name, _, _, _, _ in entries:
         if time_ns is None:
             time_ns = now_ns if now_ns is not None else time.time_ns()
         kind, where = _around(detail_type, source, account, region, resources)
@@ -257,6 +331,11 @@ def event_lines(
 def entry_lines(entries: Iterable[Entry], bus: str | None = None) -> str:
     """Many entries as PutEvents takes them, each a line of JSON."""
     return "".join([f"{entry.entry_json(bus)}\n" for entry in entries])
+
+
+def entry_v2_lines(entries: Iterable[Entry], *, raw: bool) -> str:
+    """The same for a bus of EventBridge v2."""
+    return "".join([f"{entry.entry_v2_json(raw=raw)}\n" for entry in entries])
 
 
 class Batch(NamedTuple):
@@ -288,6 +367,8 @@ class Outcome(NamedTuple):
 
     sent: int
     failed: tuple[Failed, ...] = ()
+    known: int = 0
+    """How many of those it took the other side had already, and did not take twice."""
 
 
 class Sink(Protocol):
@@ -361,6 +442,8 @@ class Report:
     """Events delivered."""
     events_refused: int = 0
     """Events not delivered that stood for no datagram, dead letters among them: reports on the run."""
+    known: int = 0
+    """Events delivered that the bus had already and did not publish twice (EventBridge v2)."""
     spooled: int = 0
     """Datagrams that wait in the spool, synced to disk."""
     events_spooled: int = 0
@@ -393,7 +476,7 @@ class Report:
     entry twice (each such request counts)."""
     bytes_sent: int = 0
     chunks: int = 0
-    """Billed 64 KB chunks of the entries sent."""
+    """Billed units of the entries sent: chunks of 64 KB, or on a bus of EventBridge v2 KB."""
     kernel_drops: int = 0
     """Packets the kernel could not hand over in time (live only)."""
     queue_drops: int = 0

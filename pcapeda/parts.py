@@ -18,10 +18,12 @@ from pcapeda.model import Datagram, Report
 from pcapeda.net.extract import Extractor
 from pcapeda.net.files import Capture, expand
 from pcapeda.net.filter import Filter
+from pcapeda.rules.dialects import in_dialect
 from pcapeda.rules.load import load
 from pcapeda.rules.rule import DEFAULT_BUS
 from pcapeda.rules.ruleset import RuleSet
 from pcapeda.sinks.eventbridge import EventBridgeSink
+from pcapeda.sinks.eventbridgev2 import EventBridgeV2Sink
 from pcapeda.sinks.spool import Spool
 from pcapeda.summaries import Gather
 
@@ -33,12 +35,28 @@ SECOND_NS = 1_000_000_000
 TARGET = "target.json"
 """The file in a spool that says for which bus its events are."""
 
+ORDERED_REQUESTS = 2
+"""Requests in flight where order is kept: the entries of one are chosen while the other is under way; more would only
+be smaller, since of each group one entry is under way."""
+
 Note = Callable[[str], None]
 """Who is told a sentence."""
 
 
-def event_bus(bus: Bus) -> EventBridgeSink:
+def event_bus(bus: Bus) -> EventBridgeSink | EventBridgeV2Sink:
     """The sink for an EventBridge bus. Raises `BadConfig` or `SinkDown` for what is known without a request."""
+    bus.check()
+    if bus.v2 and bus.name is not None:
+        return EventBridgeV2Sink(
+            bus=bus.name,
+            region=bus.region,
+            profile=bus.profile,
+            endpoint_url=bus.endpoint_url,
+            raw=bus.raw,
+            ordered=bus.groups is not None,
+            concurrency=8 if bus.groups is None else ORDERED_REQUESTS,
+            max_request_bytes=bus.max_request_bytes,
+        )
     return EventBridgeSink(
         bus=bus.name,
         region=bus.region,
@@ -106,10 +124,13 @@ def load_rules(job: Job, note: Note) -> RuleSet | None:
     if not job.rules:
         return None
     loaded = load(job.rules, parameters=dict(job.parameters), region=job.bus.region, profile=job.bus.profile)
+    loaded = in_dialect(loaded, job.dialect)
     for problem in loaded.problems:
         note(str(problem))
-    rules = RuleSet(loaded.rules, job.bus.name or DEFAULT_BUS)
-    if not any(not rule.silent(job.bus.name or DEFAULT_BUS) for rule in loaded.rules) and job.only_matching:
+    # The patterns of rules stand for filters of subscribers on a bus of v2, which has no rules.
+    bus = None if job.bus.v2 else job.bus.name or DEFAULT_BUS
+    rules = RuleSet(loaded.rules, bus)
+    if not any(not rule.silent(bus) for rule in loaded.rules) and job.only_matching:
         raise BadConfig(
             f"none of the {len(loaded.rules)} rules selects events of bus {job.bus.name or DEFAULT_BUS}: "
             "--only-matching would deliver nothing",
@@ -181,19 +202,24 @@ def forecast(job: Job) -> str:
     known = [size for size in sizes if size is not None]
     endless = len(known) < len(sizes) or job.loop == 0
     events = None if endless else sum(known) // SMALLEST_RECORD * job.loop
-    for cap in (
-        job.count,
-        job.max_events,
-        None if job.max_cost is None else quotas.chunks_for(job.max_cost, job.price),
-    ):
+    tariff = job.tariff
+    affordable = None
+    if job.max_cost is not None and tariff.price is not None:
+        affordable = quotas.chunks_for(job.max_cost, tariff.price)
+    for cap in (job.count, job.max_events, affordable):
         if cap is not None:
             events = cap if events is None else min(events, cap)
     if events is None:
         return "no telling beforehand how many events this makes (a pipe, compressed, or endless): see --max-cost"
-    requests = -(-events // quotas.ENTRIES_PER_REQUEST)
-    cost = quotas.cost_usd(events, job.price)
+    requests = -(-events // (quotas.ENTRIES_PER_REQUEST_V2 if tariff.v2 else quotas.ENTRIES_PER_REQUEST))
+    told = f"at most {events:,} event{'s'[: events != 1]} in {requests:,} full request{'s'[: requests != 1]}"
+    if job.bus.groups is not None:  # of each group one event is under way
+        told = f"at most {events:,} events, in more requests than {requests:,}"
+    if tariff.price is None:
+        return f"{told} (judged by the size of the files); {quotas.PRICE_UNKNOWN}"
+    cost = quotas.cost_usd(events, tariff.price)
     if job.max_cost is not None:
         cost = min(cost, job.max_cost)
-    told = f"at most {events:,} event{'s'[: events != 1]} in {requests:,} full request{'s'[: requests != 1]}"
     usd = "less than 0.01" if 0 < cost < 0.01 else f"{cost:,.2f}"
-    return f"{told}, {usd} USD (judged by the size of the files)"
+    each = " if none is larger than 1 KB" if tariff.v2 and job.max_cost is None else ""
+    return f"{told}, {usd} USD{each} (judged by the size of the files)"

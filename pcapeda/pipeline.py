@@ -64,6 +64,7 @@ def execute(
     is read (a bad option, no credentials, an unknown bus or interface); what goes wrong later is in the report.
     """
     job.check()
+    job = replace(job, shape=replace(job.shape, groups=job.bus.groups))
     stop = stop or Event()
     sleep = sleep or stop.wait
     report = Report()

@@ -11,6 +11,7 @@ from hashlib import blake2b
 from socket import AF_INET6, inet_ntop, inet_pton
 from struct import Struct
 
+from pcapeda.model import Datagram
 from pcapeda.pace import SECOND_NS, TokenBucket
 
 ROWS, WIDTH = 4, 1 << 16
@@ -43,6 +44,13 @@ def source_key(address: str) -> str:
     except (OSError, ValueError):
         return address
     return inet_ntop(AF_INET6, packed[:8] + bytes(8)) + "/64"
+
+
+def flow_number(datagram: Datagram) -> int:
+    """64 bits that are the same for every datagram of a flow, in both directions and on every run."""
+    ends = sorted(((datagram.source, datagram.source_port), (datagram.destination, datagram.destination_port)))
+    text = f"{ends[0][0]} {ends[0][1]} {ends[1][0]} {ends[1][1]}"
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
 
 
 class Fingerprint:

@@ -9,14 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pcapeda.errors import BadConfig
 from pcapeda.events.flows import MAX_FLOWS
 from pcapeda.events.shape import Shape
-from pcapeda.job import Job
+from pcapeda.job import Job, check_raw
 from pcapeda.model import ACCOUNT, REGION, Report
 from pcapeda.pipeline import execute
+from pcapeda.rules.dialects import Dialect, in_dialect
 from pcapeda.rules.documents import read_document
 from pcapeda.rules.load import Loaded, load
 from pcapeda.rules.rule import DEFAULT_BUS
@@ -34,6 +35,7 @@ class Suite:
     rules: tuple[str, ...] = ()
     parameters: Mapping[str, str] = field(default_factory=dict)
     bus: str = DEFAULT_BUS
+    dialect: Dialect = "classic"
     account: str = ACCOUNT
     region: str = REGION
     shape: Shape = field(default_factory=Shape)
@@ -89,12 +91,21 @@ def schema() -> dict[str, Any]:
 
 
 def run_suite(suite: Suite, *, show: int = 0, loaded: Loaded | None = None, **running: Any) -> Result:
-    """Load the rules, walk the captures through them, and judge. `running` goes to `pipeline.execute`.
+    """Load the rules, walk the captures through them, and judge. `running` goes to `pipeline.execute`, `loaded` are the
+    rules in the suite's dialect where they are loaded already.
 
     Raises `BadRule`, `BadCapture`, `BadConfig` for what cannot be read or honoured.
     """
-    loaded = loaded or load(suite.rules, parameters=suite.parameters, region=suite.region, account=suite.account)
-    trial = Trial(loaded.rules, bus=suite.bus, account=suite.account, region=suite.region, show=show)
+    if suite.dialect == "v2-raw":
+        check_raw(suite.shape)
+        if suite.job().summaries is not None:
+            raise BadConfig("raw events are single datagrams: not with aggregate or group")
+    if loaded is None:
+        loaded = load(suite.rules, parameters=suite.parameters, region=suite.region, account=suite.account)
+        loaded = in_dialect(loaded, suite.dialect)
+    trial = Trial(
+        loaded.rules, bus=suite.bus, account=suite.account, region=suite.region, show=show, dialect=suite.dialect
+    )
     report = execute(suite.job(), sink=trial, **running)
     trial.finish()
     return Result(suite, loaded, trial, report, tuple(judge(suite.expectations, trial)))
@@ -121,12 +132,16 @@ def read_suite(path: str) -> Suite:
     except BadConfig as error:
         raise BadConfig(f"{path}: {error}") from None
     parameters = _mapping(path, told.get("parameters", {}), "parameters")
+    dialect = _text(path, told, "dialect", "classic")
+    if dialect not in get_args(Dialect):
+        raise BadConfig(f"{path}: no dialect {dialect!r}; there are: {', '.join(get_args(Dialect))}")
     suite = Suite(
         name=Path(path).name,
         captures=captures,
         rules=rules,
         parameters={str(key): str(value) for key, value in parameters.items()},
         bus=_text(path, told, "bus", DEFAULT_BUS) or DEFAULT_BUS,
+        dialect=dialect,  # type: ignore[arg-type]
         account=_text(path, told, "account", ACCOUNT) or ACCOUNT,
         region=_text(path, told, "region", REGION) or REGION,
         shape=shape,
@@ -147,7 +162,10 @@ def read_suite(path: str) -> Suite:
 
 
 _SUITE_KEYS = frozenset(
-    ("captures", "rules", "parameters", "bus", "account", "region", "event", "filter", "ports", "decapsulate", "expect")
+    {
+        *("captures", "rules", "parameters", "bus", "dialect", "account", "region", "event", "filter", "ports"),
+        *("decapsulate", "expect"),
+    }
 )
 _SUMMARY_KEYS = frozenset(("aggregate", "max-flows", "group", "group-wait"))
 _EVENT_KEYS = _SUMMARY_KEYS | {"shape", "source", "detail-type", "resources", "text", "json-payload"}

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from pcapeda.delivery import Delivery
-from pcapeda.events import quotas
 from pcapeda.events.flows import Told
 from pcapeda.events.reports import TOP, Span, report_entry
 from pcapeda.events.shape import Shape
@@ -203,7 +202,7 @@ class Reporter:
             self._number,
             span,
             time_ns=self._wall(),
-            cost_usd=quotas.cost_usd(seen.chunks, self._limits.bounds.price),
+            cost_usd=self._limits.bounds.tariff.usd(seen.chunks),
             sources=self._heard.top(TOP),
             turned_away=self._limits.loudest().most_common(),
         )

@@ -11,6 +11,7 @@ from typing import Any
 
 from pcapeda.errors import BadConfig
 from pcapeda.model import ACCOUNT, REGION, Batch, BatchLimits, Entry, Outcome, time_text
+from pcapeda.rules.dialects import Dialect, event_of
 from pcapeda.rules.explain import Explanation
 from pcapeda.rules.rule import DEFAULT_BUS, Rule
 from pcapeda.rules.ruleset import RuleSet
@@ -39,7 +40,7 @@ class Tried:
 class Trial:
     """Evaluates rules on every event it is sent; `finish` explains the rules that never matched.
 
-    `show` is how many events each rule keeps as samples.
+    `show` is how many events each rule keeps as samples; rules see events as their `dialect` has them.
     """
 
     limits = BatchLimits(max_entries=1024, max_bytes=1 << 24, max_age_ns=1_000_000_000)
@@ -54,8 +55,10 @@ class Trial:
         account: str = ACCOUNT,
         region: str = REGION,
         show: int = 0,
+        dialect: Dialect = "classic",
     ) -> None:
         self.bus = bus
+        self.dialect = dialect
         self.events = 0
         self.ports: Counter[int] = Counter()
         self.unmatched = 0
@@ -76,7 +79,7 @@ class Trial:
     def send(self, batch: Batch) -> Outcome:
         """Evaluate every rule on every event of the batch."""
         for entry in batch.entries:
-            event = entry.envelope(self._account, self._region)
+            event = event_of(entry, self.dialect, self._account, self._region)
             self.events += 1
             source, port = _ends(entry, event)
             self.ports[port] += 1
@@ -133,7 +136,7 @@ def _ends(entry: Entry, event: Event) -> tuple[str | None, int]:
     """Source address and destination port of an event; None and -1 where it has none, or several."""
     if entry.datagram is not None:
         return entry.datagram.source, entry.datagram.destination_port
-    detail = event["detail"]
+    detail = event.get("detail", {})
     return detail.get("Source", {}).get("IpAddress"), detail.get("Destination", {}).get("Port", -1)
 
 
@@ -243,6 +246,10 @@ def _unmatched_words(trial: Trial) -> str:
 
 def event_name(event: Event) -> str:
     """An event in a few words: where it was captured and where it went."""
+    if "detail" not in event:  # metadata of a raw event
+        where = event.get("CaptureFile") or event.get("CaptureInterface") or "event"
+        told = f"{where} frame {event['CaptureFrame']}" if "CaptureFrame" in event else where
+        return told + (f" to port {event['DestinationPort']}" if "DestinationPort" in event else "")
     detail = event.get("detail", {})
     capture = detail.get("Capture", {})
     where = capture.get("File") or capture.get("Interface") or "event"

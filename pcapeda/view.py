@@ -228,12 +228,12 @@ class Talk:
         quiet: bool = False,
         progress: bool = False,
         costs_money: bool,
-        price: float = quotas.USD_PER_MILLION_EVENTS,
+        tariff: quotas.Tariff = quotas.CLASSIC,
     ) -> None:
         self._console = console
         self._quiet = quiet
         self._costs_money = costs_money
-        self._price = price
+        self._tariff = tariff
         self._wanted = progress and console.is_terminal and not quiet
         self._progress: Progress | None = None
         self._task: TaskID | None = None
@@ -258,7 +258,7 @@ class Talk:
             self._start(size)
         assert self._progress is not None
         assert self._task is not None
-        cost = usd(quotas.cost_usd(report.chunks, self._price)) if self._costs_money else None
+        cost = billed(report.chunks, self._tariff) if self._costs_money else None
         # Beside the words stand a spinner or a bar and sizes; and a terminal that echoes ^C must not have to wrap.
         room = self._console.width - (6 if size is None else 48)
         told = progress_words(report, reading, time.monotonic() - self._started, room, cost)
@@ -277,7 +277,7 @@ class Talk:
             self._progress.start()
         assert self._task is not None
         gone = report.events_inherited - report.events_spooled
-        self._progress.update(self._task, completed=gone, told=f"events · {usd(quotas.cost_usd(report.chunks))}")
+        self._progress.update(self._task, completed=gone, told=f"events · {billed(report.chunks, self._tariff)}")
 
     def _start(self, size: int | None) -> None:
         from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
@@ -295,7 +295,7 @@ class Talk:
         """What became of everything; when quiet or brief, no more than what was not delivered."""
         if not self._quiet and not brief:
             word = "delivered" if self._costs_money else "printed"
-            show_summary(report, self._console, delivered=word, costs_money=self._costs_money, price=self._price)
+            show_summary(report, self._console, delivered=word, costs_money=self._costs_money, tariff=self._tariff)
         elif words := undelivered(report):
             self.note(f"not delivered: {words}")
 
@@ -362,6 +362,12 @@ def usd(amount: float) -> str:
     return f"{amount:,.2f} USD" if amount >= 1 else f"{amount:.2g} USD" if amount >= 0.0001 else f"{amount:.6f} USD"
 
 
+def billed(units: int, tariff: quotas.Tariff) -> str:
+    """What so many billed units cost, or where that is not known, the units."""
+    cost = tariff.usd(units)
+    return f"{units:,} KB billed" if cost is None else usd(cost)
+
+
 def plural(number: int, noun: str) -> str:
     """`1 frame`, `2,000 frames`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
@@ -373,11 +379,11 @@ def show_summary(
     *,
     delivered: str,
     costs_money: bool,
-    price: float = quotas.USD_PER_MILLION_EVENTS,
+    tariff: quotas.Tariff = quotas.CLASSIC,
 ) -> None:
     """The law of conservation in a few lines: what was read, what became of it, what it cost.
 
-    `delivered` is the word for what the sink did: delivered, printed; `price` is in USD per million events.
+    `delivered` is the word for what the sink did: delivered, printed.
     """
     from rich.text import Text
 
@@ -427,6 +433,8 @@ def show_summary(
         if report.events_refused:
             told += f"; {plural(report.events_refused, 'report')} on the run not delivered"
         lines.append((delivered, told, ""))
+    if report.known:
+        lines.append(("known", f"{plural(report.known, 'event')} of these the bus had already and published once", ""))
     for reason, count in report.refused.most_common():
         words = report.messages.get(reason, "")
         lines.append(("refused", f"{count:,} {reason}" + (f": {words}" if words else ""), "red"))
@@ -439,6 +447,8 @@ def show_summary(
         tries = f"{report.retried:,} times an event was tried again"
         if report.maybe_twice:
             tries += f"; {report.maybe_twice:,} times an answer was lost: so many may be delivered twice"
+            if tariff.v2:
+                tries += ", but for those that the bus knew again"
         lines.append(("retried", tries, ""))
     if report.unselected:
         lines.append(("left out", _counts(report.unselected), ""))
@@ -454,8 +464,10 @@ def show_summary(
     if report.damages:
         lines.append(("damaged", f"{plural(len(report.damages), 'place')} in the input", "red"))
     if costs_money:
-        cost = f"{plural(report.requests, 'request')}, {plural(report.chunks, 'billed event')} of 64 KB"
-        lines.append(("cost", f"{cost}: about {usd(quotas.cost_usd(report.chunks, price))}", ""))
+        units = f"{report.chunks:,} KB billed" if tariff.v2 else f"{plural(report.chunks, 'billed event')} of 64 KB"
+        cost = tariff.usd(report.chunks)
+        about = f": about {usd(cost)}" if cost is not None else ", at a price that is not known here"
+        lines.append(("cost", f"{plural(report.requests, 'request')}, {units}{about}", ""))
     for label, words, style in lines:
         # A person's lines are folded between words; a log's stay whole.
         rows = textwrap.wrap(words, max(console.width - 12, 40)) if console.is_terminal else [words]

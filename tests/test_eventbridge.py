@@ -491,14 +491,12 @@ def test_the_sdk_s_own_endpoint_variable_is_honoured(
 
 
 def test_an_arn_brings_its_region_and_contradictions_are_refused() -> None:
-    """The ARN's Region is used; another --region is an error, as is a bus this version cannot serve."""
+    """The ARN's Region is used; another --region is an error."""
     arn = ARN.replace("us-east-1", "eu-west-1")
     told = EventBridgeSink(bus=arn).describe()
     assert told == "event bus edge in eu-west-1 of account 123456789012 (https://events.eu-west-1.amazonaws.com)"
     with pytest.raises(BadConfig, match="--region us-east-1"):
         EventBridgeSink(bus=arn, region="us-east-1")
-    with pytest.raises(BadConfig, match="v2"):
-        EventBridgeSink(bus="arn:aws:events:us-east-1:123456789012:event-busv2/edge/abc")
 
 
 def test_a_smaller_limit_for_an_emulator() -> None:

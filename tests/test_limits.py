@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcapeda.errors import BadConfig
-from pcapeda.limits import Bounds, Limits, Networks, flow_number, in_force
+from pcapeda.limits import Bounds, Limits, Networks, in_force
 from pcapeda.model import Datagram, Entry
 from pcapeda.pace import SECOND_NS, TokenBucket
+from pcapeda.sources import flow_number
 from tests.command import FIXTURES, pcapeda
 from tests.datagrams import EXAMPLE, datagrams
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from pcapeda.events.quotas import Tariff
 from pcapeda.metrics import AT_ONCE, Metrics
 from pcapeda.model import Report, Why
 from tests.command import CLEAN, FIXTURES, ROOT, pcapeda, started
@@ -47,7 +48,7 @@ def said_port(stderr: int, last: bytes = b"metrics on ") -> int:
 
 @pytest.fixture
 def metrics() -> Iterator[Metrics]:
-    endpoint = Metrics("127.0.0.1:0", price=2.0)
+    endpoint = Metrics("127.0.0.1:0", tariff=Tariff(price=2.0))
     endpoint.start()
     yield endpoint
     endpoint.close()

@@ -7,7 +7,7 @@ from typing import Any
 import botocore
 import pytest
 from botocore.loaders import Loader
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pcapeda.errors import BadConfig
@@ -80,6 +80,7 @@ def test_what_it_costs() -> None:
     assert quotas.requests_for(0, 0) == 0
 
 
+@example(67_326_314_756_139)
 @given(st.integers(0, 10**15))
 def test_an_amount_pays_for_as_many_events_as_cost_it(events: int) -> None:
     """chunks_for turns cost_usd round, without floats taking one away."""
@@ -108,10 +109,23 @@ def test_what_is_no_bus_is_refused(bus: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_bus_of_eventbridge_v2_is_called_by_its_name() -> None:
-    """A v2 ARN is no mistake of the person's; this version just cannot serve it."""
-    with pytest.raises(BadConfig, match="v2"):
-        quotas.check_identity(None, None, (), V2_ARN)
+def test_a_bus_of_eventbridge_v2_is_known_by_its_arn() -> None:
+    """A v2 ARN as the model has it is taken; one that only looks like it is refused, with the form it should have."""
+    quotas.check_identity(None, None, (), V2_ARN)
+    for bus in (V2_ARN[:-1], V2_ARN.upper(), V2_ARN.replace("edge", "_edge"), V2_ARN.replace("edge/", "")):
+        with pytest.raises(BadConfig, match="--bus"):
+            quotas.check_identity(None, None, (), bus)
+    with pytest.raises(BadConfig, match="at most 100"):
+        quotas.check_identity(None, None, ("arn",) * 101, V2_ARN)
+
+
+def test_a_bus_of_eventbridge_v2_is_billed_by_the_kb() -> None:
+    """Each started KB; the price is only known where it was given."""
+    known, unknown = quotas.tariff(v2=True, price=0.2), quotas.tariff(v2=True, price=None)
+    assert [known.units(size) for size in (0, 1, 1024, 1025, 65_536)] == [1, 1, 1, 2, 64]
+    assert known.usd(1_000_000) == pytest.approx(0.2)
+    assert unknown.usd(1_000_000) is None
+    assert quotas.tariff(v2=False, price=None) == quotas.CLASSIC
 
 
 @pytest.mark.parametrize(

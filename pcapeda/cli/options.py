@@ -214,8 +214,31 @@ TransportOption = Annotated[
     Transport,
     typer.Option(
         "--transport",
-        help="Who makes the requests: pcapeda itself, or boto3 (plainer, slower).",
+        help="Who makes the requests: pcapeda itself, or boto3 (plainer, slower; always on EventBridge v2).",
         rich_help_panel=AWS,
+    ),
+]
+OrderedOption = Annotated[
+    bool,
+    typer.Option(
+        "--ordered", help="On an EventBridge v2 bus: FIFO subscribers get each flow in order.", rich_help_panel=AWS
+    ),
+]
+GroupsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--groups",
+        metavar="N",
+        min=1,
+        max=10_000,
+        help="Event groups that --ordered hashes flows into. (default: 64)",
+        rich_help_panel=AWS,
+    ),
+]
+RawOption = Annotated[
+    bool,
+    typer.Option(
+        "--raw", help="On an EventBridge v2 bus: the payload as bytes, the rest as metadata.", rich_help_panel=AWS
     ),
 ]
 MaxRateOption = Annotated[
@@ -283,9 +306,14 @@ MaxCostOption = Annotated[
     ),
 ]
 PriceOption = Annotated[
-    float,
+    float | None,
     typer.Option(
-        "--price", metavar="USD", min=0, help="What a million events cost in your Region.", rich_help_panel=SAFETY
+        "--price",
+        metavar="USD",
+        min=0,
+        help="What a million events cost in your Region (default: 1.00); on an EventBridge v2 bus, a million KB "
+        "(default: not known).",
+        rich_help_panel=SAFETY,
     ),
 ]
 SpoolOption = Annotated[
@@ -415,6 +443,9 @@ class Shared:
     endpoint_url: EndpointUrlOption = None
     max_request_bytes: MaxRequestBytesOption = 1_000_000
     transport: TransportOption = Transport.FAST
+    ordered: OrderedOption = False
+    groups: GroupsOption = None
+    raw: RawOption = False
     max_rate: MaxRateOption = None
     burst: BurstOption = None
     max_rate_per_source: MaxRatePerSourceOption = None
@@ -423,7 +454,7 @@ class Shared:
     sample: SampleOption = None
     max_events: MaxEventsOption = None
     max_cost: MaxCostOption = None
-    price: PriceOption = 1.0
+    price: PriceOption = None
     spool: SpoolOption = None
     spool_max_mib: SpoolMaxMibOption = None
     when_full: WhenFullOption = None

@@ -23,6 +23,8 @@ def resend(
     endpoint_url: options.EndpointUrlOption = None,
     max_request_bytes: options.MaxRequestBytesOption = 1_000_000,
     transport: options.TransportOption = options.Transport.FAST,
+    raw: options.RawOption = False,
+    price: options.PriceOption = None,
     grace: options.GraceOption = 10.0,
     quiet: options.QuietOption = False,
     log: options.LogOption = options.Log.TEXT,
@@ -31,8 +33,10 @@ def resend(
 
     Ctrl-C ends it at any point: what was not delivered stays in the spool.
     """
+    from dataclasses import replace
+
     from pcapeda.errors import BadConfig
-    from pcapeda.events.quotas import USD_PER_MILLION_EVENTS
+    from pcapeda.events import quotas
     from pcapeda.job import Bus
     from pcapeda.parts import spool_target
     from pcapeda.pipeline import resend as deliver
@@ -49,7 +53,13 @@ def resend(
         max_request_bytes,
         transport.value,
     )
-    voice = open_voice({"log": log, "quiet": quiet}, costs_money=True, price=USD_PER_MILLION_EVENTS, progress=True)
+    if target.v2:  # the groups that keep an order are in the events themselves
+        target = replace(target, groups=meant.groups, raw=raw or meant.raw)
+    elif raw:
+        target = replace(target, raw=True)
+    target.check()
+    tariff = quotas.tariff(v2=target.v2, price=price)
+    voice = open_voice({"log": log, "quiet": quiet}, costs_money=True, tariff=tariff, progress=True)
     with stopped_by_signals(voice.stopped) as stop, closing(voice):
         report = deliver(folder, target, aside=aside, grace_s=grace, watcher=voice, stop=stop, on_step=voice.drained)
     if report.ended_by is not None:

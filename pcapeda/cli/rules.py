@@ -16,6 +16,7 @@ from pcapeda.cli.schema import EventKind
 from pcapeda.errors import BadConfig, ExitStatus
 
 if TYPE_CHECKING:
+    from pcapeda.rules.dialects import Dialect
     from pcapeda.rules.load import Loaded
     from pcapeda.suite import Result, Suite
 
@@ -27,6 +28,24 @@ RulesBusOption = Annotated[
 ]
 AccountOption = Annotated[
     str | None, typer.Option("--account", metavar="ID", help="AWS account in the events.", rich_help_panel=RULES)
+]
+
+
+class DialectName(StrEnum):
+    """What the patterns of rules are."""
+
+    CLASSIC = "classic"
+    V2 = "v2"
+    V2_RAW = "v2-raw"
+
+
+DialectOption = Annotated[
+    DialectName,
+    typer.Option(
+        "--dialect",
+        help="Rules on a classic bus, or filters of subscribers on an EventBridge v2 bus, for events or raw events.",
+        rich_help_panel=RULES,
+    ),
 ]
 
 
@@ -59,6 +78,7 @@ def try_rules(
         typer.Option("--targets", help="Show what each target receives of the samples.", rich_help_panel=RULES),
     ] = False,
     bus: RulesBusOption = "default",
+    dialect: DialectOption = DialectName.CLASSIC,
     account: AccountOption = None,
     region: options.RegionOption = None,
     profile: options.ProfileOption = None,
@@ -90,6 +110,8 @@ def try_rules(
     plain = tuple(path for path in captures if not is_suite(path))
     if suites and (plain or rules or expect):
         raise BadConfig("a suite names its own captures, rules and expectations: give suites, or captures with --rules")
+    if suites and dialect is not DialectName.CLASSIC:
+        raise BadConfig("a suite names its own dialect", hint=f"dialect: {dialect.value} in the suite file")
     if not suites:
         if not rules:
             raise BadConfig("no rules to test", hint="give --rules PATH, or a suite file *.pcapeda.yaml")
@@ -100,6 +122,7 @@ def try_rules(
             rules=tuple(rules),
             parameters=parameters_of(parameter),
             bus=bus,
+            dialect=dialect.value,
             account=account or ACCOUNT,
             region=region or REGION,
             shape=Shape(shape.value, source=source, detail_type=detail_type, text=text, json_payload=json_payload),
@@ -116,7 +139,7 @@ def try_rules(
     results = []
     with stopped_by_signals(stopped_at_once) as stop:
         for one in suites:
-            loaded = load_rules(list(one.rules), one.parameters, region, profile, endpoint_url, one)
+            loaded = load_rules(list(one.rules), one.parameters, region, profile, endpoint_url, one.dialect, one)
             results.append(run_suite(one, show=wanted, loaded=loaded, stop=stop))
     if output is Findings.JSON:
         told = [_result_data(result, targets) for result in results]
@@ -144,9 +167,11 @@ def load_rules(
     region: str | None,
     profile: str | None,
     endpoint_url: str | None,
+    dialect: "Dialect" = "classic",
     suite: "Suite | None" = None,
 ) -> "Loaded":
-    """Rules from wherever they are, with what could not be resolved said on stderr."""
+    """Rules from wherever they are, with what could not be resolved, or has no sense in the dialect, said on stderr."""
+    from pcapeda.rules.dialects import in_dialect
     from pcapeda.rules.load import load
 
     account = suite.account if suite is not None else None
@@ -154,6 +179,7 @@ def load_rules(
     loaded = load(
         paths, parameters=parameters, region=where, account=account, profile=profile, endpoint_url=endpoint_url
     )
+    loaded = in_dialect(loaded, dialect)
     for problem in (*loaded.problems, *loaded.notes):
         print(f"pcapeda: {problem}", file=sys.stderr)  # noqa: T201
     return loaded
@@ -213,6 +239,7 @@ def explain(
     ] = None,
     parameter: ParameterOption = None,
     bus: RulesBusOption = "default",
+    dialect: DialectOption = DialectName.CLASSIC,
     region: options.RegionOption = None,
     profile: options.ProfileOption = None,
     endpoint_url: options.EndpointUrlOption = None,
@@ -229,9 +256,12 @@ def explain(
 
     if not rules:
         raise BadConfig("no rules to explain", hint="give --rules PATH")
-    loaded = load_rules(rules, parameters_of(parameter), region, profile, endpoint_url)
+    loaded = load_rules(rules, parameters_of(parameter), region, profile, endpoint_url, dialect.value)
     shaped = Shape(shape.value, source=source, detail_type=detail_type, text=text, json_payload=json_payload)
-    event = _event_of_frame(path, frame, decapsulate, shaped) if frame is not None else _event_of_file(path)
+    if frame is not None:
+        event = _event_of_frame(path, frame, decapsulate, shaped, dialect.value)
+    else:
+        event = _event_of_file(path, dialect.value)
     told = []
     for rule in loaded.rules:
         silent = rule.silent(bus)
@@ -253,15 +283,19 @@ def explain(
     show_explanations(told)
 
 
-def _event_of_frame(path: str, number: int, decapsulate: bool, shape: Any) -> dict[str, Any]:
+def _event_of_frame(path: str, number: int, decapsulate: bool, shape: Any, dialect: "Dialect") -> dict[str, Any]:
     from dataclasses import replace
 
+    from pcapeda.job import check_raw
     from pcapeda.pipeline import datagrams
+    from pcapeda.rules.dialects import event_of
+
+    if dialect == "v2-raw":
+        check_raw(shape)
 
     for datagram in datagrams(path, decapsulate=decapsulate):
         if datagram.number == number:
-            event: dict[str, Any] = replace(shape, file=path).entry(datagram).envelope()
-            return event
+            return event_of(replace(shape, file=path).entry(datagram), dialect)
         if datagram.number > number:
             break
     raise BadConfig(
@@ -269,14 +303,17 @@ def _event_of_frame(path: str, number: int, decapsulate: bool, shape: Any) -> di
     )
 
 
-def _event_of_file(path: str) -> Any:
+def _event_of_file(path: str, dialect: "Dialect") -> Any:
     from pcapeda.rules.reader import read_event
 
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     except OSError as error:
         raise BadConfig(f"{path}: {error.strerror}") from None
-    return read_event(data)
+    event = read_event(data)
+    if dialect == "v2-raw" and isinstance(event, dict) and isinstance(event.get("Metadata"), dict):
+        return event["Metadata"]  # the event as it is delivered; else it is the metadata alone
+    return event
 
 
 @app.command("lint")
@@ -286,6 +323,7 @@ def lint(
     region: options.RegionOption = None,
     profile: options.ProfileOption = None,
     endpoint_url: options.EndpointUrlOption = None,
+    dialect: DialectOption = DialectName.CLASSIC,
     shape: Annotated[
         EventKind, typer.Option("--shape", help="The kind of events they are for.", rich_help_panel=options.EVENT)
     ] = EventKind.FULL,
@@ -293,12 +331,27 @@ def lint(
     output: Annotated[Format, typer.Option("-o", "--output", help="For people or for programs.")] = Format.PRETTY,
 ) -> None:
     """Find rules that are invalid, can never match what pcapeda emits, overlap, or would surprise."""
-    from pcapeda.events.schema import IDENTITIES, schema
+    from pcapeda.events.schema import IDENTITIES, metadata_schema, schema
+    from pcapeda.events.shape import IDENTITY, Shape
+    from pcapeda.job import check_raw
+    from pcapeda.rules.dialects import FILTER_BYTES
+    from pcapeda.rules.lint import QUOTA
     from pcapeda.rules.lint import lint as find
 
-    loaded = load_rules(paths, parameters_of(parameter), region, profile, endpoint_url)
+    raw = dialect is DialectName.V2_RAW
+    if raw and shape.value not in IDENTITY:
+        raise BadConfig(f"raw events are single datagrams: not of the kind {shape.value}")
+    if raw:
+        check_raw(Shape(shape.value))  # type: ignore[arg-type]
+    loaded = load_rules(paths, parameters_of(parameter), region, profile, endpoint_url, dialect.value)
     default_source, default_type = IDENTITIES[shape.value]
-    findings = find(loaded.rules, schema(shape.value), source=source or default_source, detail_type=default_type)
+    findings = find(
+        loaded.rules,
+        (metadata_schema if raw else schema)(shape.value),
+        source=source or default_source,
+        detail_type=default_type,
+        quota=QUOTA if dialect is DialectName.CLASSIC else FILTER_BYTES,
+    )
     if output is Format.JSON:
         typer.echo(json.dumps([one.data() for one in findings], indent=2, ensure_ascii=False))
     else:

@@ -16,6 +16,7 @@ from pcapeda.cli.options import Log, Output
 from pcapeda.errors import BadConfig, ExitStatus, OutputClosed
 
 if TYPE_CHECKING:
+    from pcapeda.events.quotas import Tariff
     from pcapeda.job import Job
     from pcapeda.log import JsonLog
     from pcapeda.metrics import Metrics
@@ -45,20 +46,27 @@ def choose_sink(job: "Job", given: Mapping[str, Any]) -> "Sink":
         from pcapeda.view import PrettySink, open_console
 
         return PrettySink(open_console(sys.stdout), whole=given["verbose"], rules=bool(job.rules))
-    from pcapeda.model import REGION, entry_lines, event_lines
+    from pcapeda.model import REGION, entry_lines, entry_v2_lines, event_lines
     from pcapeda.sinks.lines import LineSink
 
     region = job.bus.region or REGION
 
+    as_events: Callable[[Sequence[Entry]], str] = partial(event_lines, region=region)
+    as_entries: Callable[[Sequence[Entry]], str] = partial(entry_lines, bus=job.bus.name)
+    if job.bus.v2:
+        as_entries = partial(entry_v2_lines, raw=job.bus.raw)
+    if job.bus.raw:
+        as_events = as_entries
+
     def with_rules(entries: "Sequence[Entry]") -> str:
         return "".join(
-            f'{entry.event_json(region=region)[:-1]},"matched-rules":{json.dumps(entry.rules, ensure_ascii=False)}}}\n'
+            f'{as_events((entry,))[:-2]},"matched-rules":{json.dumps(entry.rules, ensure_ascii=False)}}}\n'
             for entry in entries
         )
 
     if output is Output.ENTRIES:
-        return LineSink(sys.stdout, partial(entry_lines, bus=job.bus.name))
-    return LineSink(sys.stdout, with_rules if job.rules else partial(event_lines, region=region))
+        return LineSink(sys.stdout, as_entries)
+    return LineSink(sys.stdout, with_rules if job.rules else as_events)
 
 
 def carry_out(
@@ -69,16 +77,17 @@ def carry_out(
     Before a run that costs money `first_words` are said. `drop_to` is the user that the process becomes for good: what
     needs rights (sockets, a port) is claimed before, all else is opened as that user.
     """
+    from pcapeda.events.quotas import FREE
     from pcapeda.parts import live_source
     from pcapeda.pipeline import execute
 
     check_output(job, given)
     costs_money = not given["dry_run"]
     same_screen = not costs_money and sys.stdout.isatty()
-    voice = open_voice(given, costs_money=costs_money, price=job.price, progress=not same_screen)
+    voice = open_voice(given, costs_money=costs_money, tariff=job.tariff, progress=not same_screen)
     with ExitStack() as stack:
         account = find_account(drop_to)
-        metrics = open_metrics(given, price=job.price if costs_money else 0.0)
+        metrics = open_metrics(given, tariff=job.tariff if costs_money else FREE)
         source = None
         if job.interfaces:
             source = live_source(job)
@@ -122,25 +131,25 @@ def find_account(drop_to: str | None) -> "Account | None":
     return account(drop_to)
 
 
-def open_metrics(given: Mapping[str, Any], *, price: float) -> "Metrics | None":
+def open_metrics(given: Mapping[str, Any], *, tariff: "Tariff") -> "Metrics | None":
     """The endpoint that was asked for, with its port taken. Raises `BadConfig`, `NoRights`."""
     if given["metrics"] is None:
         return None
     from pcapeda.metrics import Metrics
 
-    return Metrics(given["metrics"], price=price)
+    return Metrics(given["metrics"], tariff=tariff)
 
 
-def open_voice(given: Mapping[str, Any], *, costs_money: bool, price: float, progress: bool) -> "Talk | JsonLog":
+def open_voice(given: Mapping[str, Any], *, costs_money: bool, tariff: "Tariff", progress: bool) -> "Talk | JsonLog":
     """What speaks on stderr: sentences for a person, or JSON lines for a program."""
     if given["log"] is Log.JSON:
         from pcapeda.log import JsonLog
 
-        return JsonLog(quiet=given["quiet"], costs_money=costs_money, price=price)
+        return JsonLog(quiet=given["quiet"], costs_money=costs_money, tariff=tariff)
     from pcapeda.view import Talk, open_console
 
     console = open_console(sys.stderr)
-    return Talk(console, quiet=given["quiet"], progress=progress, costs_money=costs_money, price=price)
+    return Talk(console, quiet=given["quiet"], progress=progress, costs_money=costs_money, tariff=tariff)
 
 
 class AlsoCounted:
@@ -212,6 +221,8 @@ def make_job(given: Mapping[str, Any], **own: Any) -> "Job":
             given["endpoint_url"],
             given["max_request_bytes"],
             given["transport"].value,
+            groups_of(ordered=given["ordered"], groups=given["groups"]),
+            given["raw"],
         ),
         aggregate_s=given["aggregate"],
         max_flows=given["max_flows"],
@@ -236,6 +247,15 @@ def make_job(given: Mapping[str, Any], **own: Any) -> "Job":
     )
     job.check()
     return job
+
+
+def groups_of(*, ordered: bool, groups: int | None) -> int | None:
+    """How many groups flows are hashed into, None where no order is kept. Raises `BadConfig`."""
+    from pcapeda.events.quotas import GROUPS_V2
+
+    if groups is not None and not ordered:
+        raise BadConfig("--groups says how --ordered keeps the order: give --ordered too")
+    return (groups if groups is not None else GROUPS_V2) if ordered else None
 
 
 def parse_sample(text: str | None) -> int | None:

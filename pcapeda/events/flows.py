@@ -146,13 +146,18 @@ class FlowTable:
         sample = b2a_base64(first.payload[:SAMPLE_BYTES], newline=False).decode("ascii")
         members.append(f'"FirstLength":{first.length},"FirstPayload":"{sample}"')
         detail = "{" + ",".join(members) + "}"
-        return Told(summary_entry(shape, DETAIL_TYPE, detail, flow.first_ns, flow.count), source, flow.ordinals)
+        towards = f"{destination} {port}" if destination is not None else ""
+        entry = summary_entry(shape, DETAIL_TYPE, detail, flow.first_ns, flow.count, towards)
+        return Told(entry, source, flow.ordinals)
 
 
-def summary_entry(shape: Shape, detail_type: str, detail: str, time_ns: int | None, stands_for: int) -> Entry:
+def summary_entry(
+    shape: Shape, detail_type: str, detail: str, time_ns: int | None, stands_for: int, towards: str = ""
+) -> Entry:
     """An event that stands for so many datagrams. Its content gives its id, `shape` its source and resources.
 
-    `detail_type` holds unless `shape` has another one than its own default; `time_ns` is a capture's time.
+    `detail_type` holds unless `shape` has another one than its own default; `time_ns` is a capture's time; events
+    `towards` the same destination are in one group, if there are groups.
     """
     source, kind = shape.source or "", shape.detail_type or ""
     if kind == IDENTITY[shape.name][1]:
@@ -161,4 +166,5 @@ def summary_entry(shape: Shape, detail_type: str, detail: str, time_ns: int | No
         time_ns = None
     size = quotas.entry_size(source, kind, detail, shape.resources, timed=time_ns is not None)
     identity = blake2b(f"{kind} {shape.loop} {detail}".encode(), digest_size=16).hexdigest()
-    return Entry(source, kind, detail, time_ns, shape.resources, size, identity, stands_for=stands_for)
+    group = shape.group(int.from_bytes(blake2b(towards.encode(), digest_size=8).digest()))
+    return Entry(source, kind, detail, time_ns, shape.resources, size, identity, stands_for=stands_for, group=group)

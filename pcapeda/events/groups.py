@@ -116,5 +116,6 @@ class Grouper:
             f'{{"Destination":{{"IpAddress":"{key[0]}","Port":{key[1]}}},"IpVersion":{first.ip_version}'
             f'{capture},"Count":{len(group.packets)},"Packets":[{",".join(group.packets)}]}}'
         )
-        entry = summary_entry(self._shape, DETAIL_TYPE, detail, first.time_ns, len(group.packets))
+        number, towards = len(group.packets), f"{key[0]} {key[1]}"
+        entry = summary_entry(self._shape, DETAIL_TYPE, detail, first.time_ns, number, towards)
         return Told(entry, None, group.ordinals)

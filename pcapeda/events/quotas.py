@@ -1,11 +1,13 @@
 """EventBridge's limits and prices as named numbers, each with its source and the date it was read.
 
 'model' is the service model `events` 2015-10-07 as botocore 1.44.5 ships it (read 2026-11); 'guide' the EventBridge
-User Guide; 'pricing' the EventBridge pricing page (most Regions).
+User Guide; 'pricing' the EventBridge pricing page (most Regions). 'model v2' is `eventbridgev2` 2025-05-15 as botocore
+1.44.8 ships it, 'guide v2' the User Guide's chapter on Custom Event Buses (both read 2026-11).
 """
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from pcapeda.errors import BadConfig
 
@@ -46,7 +48,38 @@ BUS_NAME_CHARACTERS = 256
 BUS = re.compile(r"(arn:aws[\w-]*:events:[a-z]+-[a-z]+-[\w-]+:[0-9]{12}:event-bus/)?([/.\-_A-Za-z0-9]+)", re.ASCII)
 """A bus's name or ARN (model, EventBusNameOrArn); the second group is the name."""
 
-_BUS_V2 = re.compile(r"arn:[^:]*:events:[^:]*:[^:]*:event-busv2/.*")
+BUS_V2 = re.compile(
+    r"arn:aws(?:-[a-z0-9]+)*:events:(?P<region>[a-z][a-z0-9]*(?:-[a-z0-9]+)*):(?P<account>[0-9]{12})"
+    r":event-busv2/(?P<name>[A-Za-z0-9][.\-_A-Za-z0-9]{0,255})/[a-z0-9]{25}"
+)
+"""The ARN of a bus of EventBridge v2 (model v2, EventBusArn)."""
+
+_MEANT_V2 = re.compile(r"arn:[^:]*:events:[^:]*:[^:]*:event-busv2/.*")
+
+ENTRIES_PER_REQUEST_V2 = 100
+"""PutEvents and PutRawEvents of v2 take 1 to 100 entries (model v2, PutEventsRequestEntryList)."""
+
+REQUEST_BYTES_V2 = 1_048_576
+"""'The total size of all event entries in a request must not exceed 1 MB (1,048,576 bytes)', for raw events data and
+metadata, keys and values (model v2, PutEvents and PutRawEvents)."""
+
+UNCOUNTED_BYTES = 256
+"""What an entry of v2 may have beyond the bytes of `entry_size`: its ids, its content type, the names of metadata. How
+the service counts an entry is not stated."""
+
+RESOURCES_V2 = 100
+"""Most Resources of an entry (model v2, PutEventsResourceList)."""
+
+DEDUPLICATION_S = 300
+"""For how long a bus of v2 knows an event again by its DeduplicationId (guide v2, 'Custom Event Bus quotas')."""
+
+GROUPS_V2 = 64
+"""How many groups flows are hashed into unless told otherwise. Each may take 1,500 events and KB a second (guide v2,
+'Ingestion per event group per second')."""
+
+KB = 1_024
+"""Each started KB of an event is billed on a bus of v2 ('billed per KB, rounded up', AWS's own notes on its costs);
+what a KB costs is not in any source this program could read."""
 
 
 def entry_size(source: str, detail_type: str, detail: str, resources: Sequence[str], *, timed: bool) -> int:
@@ -57,9 +90,9 @@ def entry_size(source: str, detail_type: str, detail: str, resources: Sequence[s
     return size
 
 
-def chunks(size: int) -> int:
-    """Billed events for one entry of `size` bytes."""
-    return -(-size // CHUNK_BYTES) or 1
+def chunks(size: int, unit: int = CHUNK_BYTES) -> int:
+    """Billed units for one entry of `size` bytes: events of 64 KB each, or KB on a bus of v2."""
+    return -(-size // unit) or 1
 
 
 def cost_usd(billed: float, price: float = USD_PER_MILLION_EVENTS) -> float:
@@ -70,7 +103,43 @@ def cost_usd(billed: float, price: float = USD_PER_MILLION_EVENTS) -> float:
 def chunks_for(usd: float, price: float = USD_PER_MILLION_EVENTS) -> int:
     """How many billed events an amount pays for; what is beyond any bill counts as 10**15 events."""
     # A thousandth of an event on top: 0.000003 USD are three events, though the float lies a little below.
-    return int(min(usd * 1_000_000 / price, 1e15) + 1e-3)
+    billed = min(usd * 1_000_000 / price, 1e15)
+    return int(billed + max(1e-3, billed * 3e-16))  # beyond 10**12 events a float is less exact than that
+
+
+class Tariff(NamedTuple):
+    """What a bus is paid for: each started `unit_bytes` of an event, at `price` USD per million (None: not known)."""
+
+    unit_bytes: int = CHUNK_BYTES
+    price: float | None = USD_PER_MILLION_EVENTS
+
+    @property
+    def v2(self) -> bool:
+        """Whether it is that of a bus of EventBridge v2."""
+        return self.unit_bytes == KB
+
+    def units(self, size: int) -> int:
+        """Billed units for one entry of `size` bytes."""
+        return chunks(size, self.unit_bytes)
+
+    def usd(self, units: float) -> float | None:
+        """The cost of so many units in USD, where the price is known."""
+        return None if self.price is None else cost_usd(units, self.price)
+
+
+CLASSIC = Tariff()
+FREE = Tariff(price=0.0)
+"""What a dry run costs."""
+
+
+def tariff(*, v2: bool, price: float | None) -> Tariff:
+    """The tariff of a bus, at its own price or the published one, which that of v2 is not as far as is known here."""
+    if v2:
+        return Tariff(KB, price)
+    return CLASSIC if price is None else Tariff(price=price)
+
+
+PRICE_UNKNOWN = "what a KB costs on a bus of EventBridge v2 is not known here: --price USD says it, per million KB"
 
 
 def requests_for(entries: int, size: int) -> int:
@@ -96,8 +165,15 @@ def check_identity(source: str | None, detail_type: str | None, resources: Seque
         _check_text("--resource", resource, RESOURCE_CHARACTERS)
     if bus is None:
         return
-    if _BUS_V2.fullmatch(bus):
-        raise BadConfig(f"--bus {bus}: buses of EventBridge v2 are not supported by this version; give a classic bus")
+    if _MEANT_V2.fullmatch(bus):
+        if not BUS_V2.fullmatch(bus):
+            raise BadConfig(
+                f"--bus {shown(bus)}: not the ARN of a bus of EventBridge v2",
+                hint="it ends in :event-busv2/NAME/ID, with an ID of 25 lower-case letters and digits",
+            )
+        if len(resources) > RESOURCES_V2:
+            raise BadConfig(f"--resource: an event on a bus of EventBridge v2 has at most {RESOURCES_V2} of them")
+        return
     if not bus_name_ok(bus):
         raise BadConfig(f"--bus {shown(bus)}: neither the name nor the ARN of an event bus")
 

@@ -37,14 +37,14 @@ def report_entry(
     span: Span,
     *,
     time_ns: int,
-    cost_usd: float,
+    cost_usd: float | None,
     sources: Iterable[tuple[str, int]],
     turned_away: Iterable[tuple[tuple[str, str], int]],
 ) -> Entry:
     """Report `number` (from 1) of a run, at `time_ns` by the wall clock.
 
-    Counts are since the report before, but for what is spooled; `cost_usd`, the busiest `sources` and the `turned_away`
-    are of the whole run.
+    Counts are since the report before, but for what is spooled; `cost_usd` (None: not known), the busiest `sources` and
+    the `turned_away` are of the whole run.
     """
     detail: dict[str, Any] = {
         "Number": number,
@@ -62,7 +62,7 @@ def report_entry(
         "LeftOut": _counts(span.left_out),
         "KernelDrops": span.kernel_drops,
         "QueueDrops": span.queue_drops,
-        "RunUsd": round(cost_usd, 6),
+        **({} if cost_usd is None else {"RunUsd": round(cost_usd, 6)}),
         "TopSources": [{"Source": source, "Count": count} for source, count in sources][:TOP],
         "TurnedAway": [{"Reason": reason, "Source": source, "Count": count} for (reason, source), count in turned_away][
             :TOP

@@ -1,10 +1,12 @@
 """The events of each shape as JSON Schema (draft 2020-12): what a rule or a target may rely on."""
 
+from collections.abc import Iterator
 from typing import Any, get_args
 
 from pcapeda.errors import BadConfig
 from pcapeda.events import flows, groups, reports
 from pcapeda.events.shape import IDENTITY, ShapeName
+from pcapeda.model import RAW_LEAVES_OUT
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 TIME_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{9}Z$"
@@ -56,6 +58,32 @@ def schema(name: str) -> dict[str, Any]:
             }
         ),
     }
+
+
+def metadata_schema(name: str) -> dict[str, Any]:
+    """The JSON Schema of the metadata that a raw event of EventBridge v2 has, for events of this shape.
+
+    Names are put together as `Entry.raw` does it; every value is a string. Raises `BadConfig`.
+    """
+    event = schema(name)["properties"]
+    properties = {part: event[part] for part in ("source", "detail-type", "time")}
+    properties["resources"] = {"type": "string", "description": "ARNs given with --resource, a space between them."}
+    properties |= dict(_flat("", event["detail"]))
+    return {
+        "$schema": DIALECT,
+        "title": f"Metadata of a raw pcapeda event, shape {name}",
+        **_object(properties, optional=tuple(part for part in properties if part not in ("source", "detail-type"))),
+    }
+
+
+def _flat(name: str, here: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for key, inner in here["properties"].items():
+        if not name and key in RAW_LEAVES_OUT:
+            continue
+        if inner.get("type") == "object":
+            yield from _flat(name + key, inner)
+        else:
+            yield name + key, {"type": "string", "description": inner.get("description", "")}
 
 
 def _object(
@@ -281,13 +309,13 @@ def _report() -> dict[str, Any]:
             "Delivered": _count("Datagrams delivered since then."),
             "Events": _count("Events delivered since then."),
             "EventsPerSecond": _number("The same as a rate."),
-            "Billed": _count("Billed events of 64 KB since then."),
+            "Billed": _count("Billed units since then: events of 64 KB, or KB on a bus of EventBridge v2."),
             "Spooled": _count("Datagrams that wait in the spool now."),
             "Refused": reasons("Datagrams refused since then, by limits, also where a spool keeps them, and failures."),
             "LeftOut": reasons("Datagrams left out since then because that was asked for."),
             "KernelDrops": _count("Packets dropped by the kernel since then."),
             "QueueDrops": _count("Packets dropped since then because decoding lagged behind."),
-            "RunUsd": _number("Cost of the whole run so far in USD."),
+            "RunUsd": _number("Cost of the whole run so far in USD; absent where the price is not known."),
             "TopSources": sources("Who sent most in the whole run; counts may be a little high."),
             "TurnedAway": sources("Whom limits kept back most in the whole run.", Reason=_text("Which limit.", 256)),
         }

@@ -6,7 +6,7 @@ Detail is put together from prepared pieces of JSON text; a JSON library is aske
 import json
 import struct
 from binascii import b2a_base64
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
@@ -15,6 +15,7 @@ from typing import Literal, NoReturn
 from pcapeda.errors import BadConfig
 from pcapeda.events import quotas
 from pcapeda.model import LAST_TIME_NS, Datagram, Entry, iso_time
+from pcapeda.sources import flow_number
 
 ShapeName = Literal["full", "minimal", "proxylity"]
 
@@ -66,7 +67,8 @@ class Shape:
     the Proxylity UDP Gateway puts on a bus. `source` and `detail_type` default to the shape's own. `text` adds the
     payload as Text where it is printable UTF-8, `json_payload` as Json where it is a JSON object that a bus accepts
     (full only). `time` is the event's time: that of the capture, or of sending. `file` is the capture's name (its
-    last part is shown), `loop` the pass of a repeated replay.
+    last part is shown), `loop` the pass of a repeated replay. With `groups` each event bears one of so many groups, the
+    same one for a whole flow, in both directions and on every run.
     """
 
     name: ShapeName = "full"
@@ -78,6 +80,7 @@ class Shape:
     time: Literal["capture", "now"] = "capture"
     file: str | None = None
     loop: int = 0
+    groups: int | None = None
     _detail: Callable[["Shape", Datagram], tuple[str, str]] = field(init=False, repr=False, compare=False)
     _origin: str = field(init=False, repr=False, compare=False)
     _fixed_size: int = field(init=False, repr=False, compare=False)
@@ -102,6 +105,10 @@ class Shape:
         """Where a datagram was seen, as JSON text that continues an object: `,"File":"a.pcap"` or its interface."""
         return self._origin or _interface(interface)
 
+    def group(self, number: int) -> str | None:
+        """The group of what bears this number, if there are groups."""
+        return None if self.groups is None else f"flows-{number % self.groups}"
+
     def extras(self, payload: bytes) -> str:
         """Text and Json of a payload as asked for, as JSON text that continues an object; often empty."""
         added = ""
@@ -119,7 +126,7 @@ class Shape:
         """The event of a datagram, ready to be sent."""
         return self.entries((datagram,))[0]
 
-    def entries(self, datagrams: Iterable[Datagram]) -> list[Entry]:
+    def entries(self, datagrams: Sequence[Datagram]) -> list[Entry]:
         """The events of datagrams, in their order."""
         source, detail_type, resources = self.source or "", self.detail_type or "", self.resources
         detail_of, fixed_size, timed = self._detail, self._fixed_size, self.time == "capture"
@@ -134,7 +141,11 @@ class Shape:
                     size += quotas.TIME_BYTES
                 else:
                     time_ns = None
-            add(new(Entry, (source, detail_type, detail, time_ns, resources, size, identity, datagram, (), 1)))
+            add(new(Entry, (source, detail_type, detail, time_ns, resources, size, identity, datagram, (), 1, None)))
+        if self.groups is not None:
+            return [
+                entry._replace(group=self.group(flow_number(one))) for entry, one in zip(made, datagrams, strict=True)
+            ]
         return made
 
 

@@ -38,14 +38,17 @@ class Finding(NamedTuple):
         return self._asdict()
 
 
-def lint(rules: Sequence[Rule], schema: Mapping[str, Any], *, source: str, detail_type: str) -> list[Finding]:
+def lint(
+    rules: Sequence[Rule], schema: Mapping[str, Any], *, source: str, detail_type: str, quota: int = QUOTA
+) -> list[Finding]:
     """Everything there is to say of the rules, errors first.
 
-    `schema` is the JSON Schema of the events that will be put on the bus, `source` and `detail_type` what they bear.
+    `schema` is the JSON Schema of the events that will be put on the bus, `source` and `detail_type` what they bear,
+    `quota` the characters that a pattern may have without asking for more.
     """
     findings: list[Finding] = []
     for rule in rules:
-        for severity, path, message in _of_rule(rule, schema, source, detail_type):
+        for severity, path, message in _of_rule(rule, schema, source, detail_type, quota):
             findings.append(Finding(severity, rule.name, path, message, rule.origin))
     findings += _repeated(rules)
     order = ("error", "warning", "info")
@@ -55,14 +58,14 @@ def lint(rules: Sequence[Rule], schema: Mapping[str, Any], *, source: str, detai
 Said = tuple[Severity, str, str]
 
 
-def _of_rule(rule: Rule, schema: Mapping[str, Any], source: str, detail_type: str) -> Iterator[Said]:
+def _of_rule(rule: Rule, schema: Mapping[str, Any], source: str, detail_type: str, quota: int) -> Iterator[Said]:
     pattern = rule.pattern
-    if pattern is None:
+    if pattern is None or rule.problem:
         if rule.problem:
             yield "error", "", rule.problem
         return
-    if pattern.size > QUOTA:
-        yield "warning", "", f"{pattern.size:,} characters: the quota is {QUOTA:,} unless it was raised"
+    if pattern.size > quota:
+        yield "warning", "", f"{pattern.size:,} characters: the quota is {quota:,} unless it was raised"
     for note in pattern.notes:
         yield "warning", "", note
     hopeless = [list(_hopeless(one, schema, source, detail_type)) for one in pattern.alternatives]

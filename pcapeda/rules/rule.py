@@ -42,12 +42,12 @@ class Rule:
     schedule: str | None = None
     """Its ScheduleExpression: a rule with no pattern runs by the clock and selects nothing."""
     problem: str = ""
-    """Why it has no usable pattern."""
+    """Why it has no usable pattern, or none that can be used where it is."""
     arn: str = field(default="", compare=False)
 
     def silent(self, bus: str | None = None) -> str:
         """Why the rule selects nothing among the events of `bus` (any bus if None), or an empty string."""
-        if self.pattern is None:
+        if self.pattern is None or self.problem:
             return self.problem or ("runs on a schedule" if self.schedule else "has no event pattern")
         if self.state not in ENABLED_STATES:
             return "disabled"

@@ -70,6 +70,9 @@ REFUSED = frozenset(
 )
 """Codes of whole requests that the next request would meet too."""
 
+SUCCESSES = ("PUBLISHED", "DEDUPLICATED")
+"""What EventBridge v2 says of entries it took, or had already (`eventbridgev2` 2025-05-15, SuccessCode)."""
+
 UNREACHABLE, LOST, MALFORMED = "unreachable", "connection lost", "MalformedResponse"
 """What became of a request that the service did not answer, or not in its own words: another try may fare better."""
 
@@ -228,7 +231,7 @@ def judge(entries: Sequence[Entry], results: Any) -> Outcome:
         if told.get("ErrorCode"):
             code = short_code(told["ErrorCode"])
             failed.append(Failed(entry, code, code in WORTH_ANOTHER_TRY, one_line(told.get("ErrorMessage") or "")))
-        elif isinstance(told.get("EventId"), str) and told["EventId"]:
+        elif (isinstance(told.get("EventId"), str) and told["EventId"]) or told.get("SuccessCode") in SUCCESSES:
             sent += 1
         else:
             failed.append(Failed(entry, MALFORMED, True, "a result with neither EventId nor ErrorCode"))

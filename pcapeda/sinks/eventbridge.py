@@ -79,8 +79,6 @@ class EventBridgeSink:
         self.notes: list[str] = []
         self._bus = bus
         self._name, self._account = bus or "default", None
-        if bus is not None and ":event-busv2/" in bus:
-            raise BadConfig(f"--bus {bus}: buses of EventBridge v2 are not supported by this version")
         arn = _ARN.fullmatch(bus) if bus is not None else None
         if arn is not None:
             if region is not None and region != arn["region"]:

@@ -104,6 +104,8 @@ def record_of(entry: Entry, failed: Failed | None = None) -> bytes:
         "Size": entry.size,
         "Id": entry.id,
     }
+    if entry.group is not None:
+        members["Group"] = entry.group
     if failed is not None:
         members["Code"], members["Message"] = failed.code, failed.message
     # A lone surrogate has no UTF-8; its backslash form is JSON's escape for it, so it comes back as it was.
@@ -242,6 +244,7 @@ def _kept(body: bytes, weight: int, segment: int, at: int) -> Kept | None:
             int(told["Size"]),
             str(told["Id"]),
             stands_for=weight,
+            group=None if told.get("Group") is None else str(told["Group"]),
         )
         return Kept(entry, segment, at, told.get("Code"), str(told.get("Message", "")))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
