@@ -229,11 +229,6 @@ def machine() -> dict[str, str]:
     }
 
 
-def busy() -> str:
-    """What else the machine has to do, as the load of the last minute says."""
-    return f"{os.getloadavg()[0]:.1f}"
-
-
 def _compiled() -> bool:
     from pcapeda.net import wire
 

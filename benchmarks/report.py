@@ -10,8 +10,9 @@ DOCUMENT = ROOT / "docs" / "benchmarks.md"
 PREFACE = """# Benchmarks
 
 Ratios come first: contenders ran in turn in the same run, so whatever else the machine did met all of them, and the
-median of the rounds counts. Absolute numbers are this machine's. `make bench` runs everything and writes this page
-anew; `make bench ONLY=replay` one part. Contenders that are not installed are left out by name.
+median of the rounds counts. Absolute numbers are this machine's; `load before` tells whether it had other work.
+`make bench` runs everything and writes this page anew; `make bench ONLY=replay` one part. Contenders that are not
+installed are left out by name.
 Its knobs are `BENCH_ROUNDS` (3), `BENCH_SCALE` (1; any other scale is a trial and is not kept), `BENCH_DIR` (a folder
 for work files, of which there are some 5 GB while it runs) and `BENCH_CAPTURES` (a folder of captures of real traffic).
 What each step costs per packet, `make profile` says.
