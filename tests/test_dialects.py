@@ -148,6 +148,16 @@ def test_what_raw_events_have_no_place_for_is_refused(rules: Path, extra: list[s
         assert "raw event" in talk
 
 
+def test_raw_events_are_single_datagrams(rules: Path) -> None:
+    """Rules for summaries have no raw form: refused by test and lint, in one line."""
+    for arguments in (
+        ["test", FIXTURES / "mixed.pcap", "--rules", rules, "--aggregate", 5],
+        ["lint", rules, "--shape", "flow"],
+    ):
+        status, _, talk = run(*arguments, "--dialect", "v2-raw")
+        assert (status, "raw events are single datagrams" in talk) == (2, True)
+
+
 def test_suites_have_a_dialect(rules: Path, tmp_path: Path) -> None:
     """`dialect:` in the file, and nowhere else; an unknown one is refused by name."""
     suite = tmp_path / "raw.pcapeda.yaml"

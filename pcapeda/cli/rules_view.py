@@ -62,7 +62,8 @@ def show_result(result: "Result", *, samples: int, targets: bool) -> None:
 def _row(one: Tried, trial: Trial) -> tuple[str, ...]:
     silent = one.rule.silent(trial.bus)
     if silent:
-        return one.rule.name, "–", "", silent, "", _targets(one.rule)
+        words = "unusable (why: above)" if one.rule.problem else silent
+        return one.rule.name, "–", "", words, "", _targets(one.rule)
     share = f"{one.matches / trial.events:.1%}" if trial.events else ""
     first = "" if one.first_ns is None else time_text(one.first_ns)[5:19].replace("T", " ")
     last = "" if one.last_ns is None else time_text(one.last_ns)[5:19].replace("T", " ")
