@@ -64,6 +64,7 @@ def counts(*reports: Report, tariff: quotas.Tariff) -> dict[str, Any]:
         "requests": total("requests"),
         "retried": total("retried"),
         "maybe_twice": total("maybe_twice"),
+        "known": total("known"),
         "bytes_sent": total("bytes_sent"),
         "billed_chunks": chunks,
         "cost_usd": cost if cost is None else round(cost, 9),

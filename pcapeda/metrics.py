@@ -40,6 +40,7 @@ COUNTERS = {
     "pcapeda_requests": ("requests", "Requests to the bus"),
     "pcapeda_retried_events": ("retried", "Times that an event was tried again"),
     "pcapeda_maybe_twice": ("maybe_twice", "Times that an answer was lost, so that an event may be delivered twice"),
+    "pcapeda_known_events": ("known", "Events that the bus had already and published once (EventBridge v2)"),
     "pcapeda_sent_bytes": ("bytes_sent", "Bytes of the events delivered, as EventBridge counts them"),
     "pcapeda_billed_chunks": ("billed_chunks", "64 KB chunks of the events delivered"),
     "pcapeda_estimated_cost_usd": ("cost_usd", "Price of what was delivered, in USD"),

@@ -43,7 +43,7 @@ FAULTS = (
 CAPACITY, OUTAGE_S, OUTAGE_AFTER = 1500, 3.0, 40
 """Events a second; how long an outage takes, and after how many requests it begins."""
 SIGNATURE = (
-    r"AWS4-HMAC-SHA256 Credential=\w+/\d{8}/[\w-]+/events/aws4_request, "
+    r"AWS4-HMAC-SHA256 Credential=[\w-]+/\d{8}/[\w-]+/events/aws4_request, "
     r"SignedHeaders=[a-z0-9;-]*host[a-z0-9;-]*, Signature=[0-9a-f]{64}"
 )
 MEMBERS = {"Time", "Source", "Resources", "DetailType", "Detail", "EventBusName", "TraceHeader"}

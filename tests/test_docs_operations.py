@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from pcapeda.counts import counts
+from pcapeda.events.quotas import FREE
 from pcapeda.metrics import COUNTERS, REASONS, Metrics
 from pcapeda.model import Report
 from tests.command import FAKE_AWS, PCAPEDA, ROOT, pcapeda
@@ -55,11 +56,11 @@ def test_every_option_exists() -> None:
 
 def test_every_count_and_every_metric_is_described() -> None:
     """The tables hold all members of a summary and all series, and no others."""
-    members = set(counts(Report(), price=0.0)) | {"exit_code", "interrupted", "messages", "turned_away"}
+    members = set(counts(Report(), tariff=FREE)) | {"exit_code", "interrupted", "messages", "turned_away"}
     told = set(re.findall(r"`([a-z_]+)`", TEXT))
     assert members <= told
     assert set(re.findall(r"`(pcapeda_[a-z_]+)`", TEXT)) == SERVED
-    endpoint = Metrics("127.0.0.1:0", price=0.0)
+    endpoint = Metrics("127.0.0.1:0", tariff=FREE)
     families = {family.name + ("_total" if family.type == "counter" else "") for family in endpoint.collect()}
     endpoint.start()
     endpoint.close()
