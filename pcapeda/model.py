@@ -28,14 +28,14 @@ _json = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would build an
 
 
 @lru_cache(maxsize=1024)
-def _iso_second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
+def _iso_second(seconds: int | str) -> str:
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat()[:19]
 
 
 def iso_time(time_ns: int) -> str:
     """A time from 1970 to 9999 as ISO 8601 text in UTC, with nine decimals."""
     digits = str(time_ns) if time_ns >= 1_000_000_000 else f"{time_ns:010d}"
-    return f"{_iso_second(int(digits[:-9]))}.{digits[-9:]}Z"
+    return f"{_iso_second(digits[:-9])}.{digits[-9:]}Z"
 
 
 def iso_second(time_ns: int) -> str:
@@ -317,11 +317,17 @@ def event_lines(
     """Many events as rules and targets see them, each a line of JSON: `Entry.event_json` and a newline."""
     pieces: list[str] = []
     add = pieces.append
+    second, when, kind, where = -1, "", "", ""
+    same: tuple[str, str, tuple[str, ...]] | None = None
     for source, detail_type, detail, time_ns, resources, _, name, _, _, _, _ in entries:
         if time_ns is None:
             time_ns = now_ns if now_ns is not None else time.time_ns()
-        kind, where = _around(detail_type, source, account, region, resources)
-        when = _iso_second(time_ns // 1_000_000_000)
+        if time_ns // 1_000_000_000 != second:
+            second = time_ns // 1_000_000_000
+            when = _iso_second(second)
+        if (source, detail_type, resources) != same:
+            same = source, detail_type, resources
+            kind, where = _around(detail_type, source, account, region, resources)
         add(f'{{"version":"0","id":"{_uuid(name, detail)}",{kind},"time":"{when}Z",{where},"detail":')
         add(detail)  # which is long: it is copied once, with all the others
         add("}\n")

@@ -11,7 +11,7 @@ HEADER: Final = Struct("!HHHH")
 PROTOCOL: Final = 17
 
 # Capped: a port scan with forged sources must not fill the memory.
-text4 = lru_cache(maxsize=8192)(inet_ntoa)
+text4 = lru_cache(maxsize=16384)(inet_ntoa)
 """Four bytes as dotted text."""
 
 
