@@ -39,6 +39,8 @@ TRIAL_S = 5.0 if SCALE >= 1 else 1.0
 """How long each rate is tried."""
 LAG_S = 1.5
 """Who keeps up with a rate has put everything out this long after the last packet."""
+NEAR_MISS = 0.02
+"""Share of the packets."""
 CLOSE = 1.12
 """The search for the highest rate ends between two rates this close."""
 SLOWEST = 50
@@ -166,10 +168,15 @@ def highest(receiver: Receiver, veth: Veth, output: Path, path: Path, top: float
 
 
 def keeps_up(receiver: Receiver, veth: Veth, output: Path, path: Path, pps: float, *, at_top: bool = False) -> bool:
-    heard = hear(receiver, veth, output, path, int(TRIAL_S * pps), None if at_top else int(pps), LAG_S + 1)
-    kept = heard.lost == 0 and heard.lag_s <= LAG_S
-    told(f"    {heard.sent.rate:,.0f} packets/s: lost {heard.lost:,}, {heard.lag_s:.1f} s behind")
-    return kept
+    """Whether everything comes out in time. A near miss gets a second try: one stall of the machine decides nothing."""
+    for _ in range(2):
+        heard = hear(receiver, veth, output, path, int(TRIAL_S * pps), None if at_top else int(pps), LAG_S + 1)
+        told(f"    {heard.sent.rate:,.0f} packets/s: lost {heard.lost:,}, {heard.lag_s:.1f} s behind")
+        if heard.lost == 0 and heard.lag_s <= LAG_S:
+            return True
+        if heard.lost > NEAR_MISS * heard.sent.packets or heard.lag_s > LAG_S + 0.5:
+            return False
+    return False
 
 
 def receivers(result: Result, server: bus.Bus) -> dict[str, Receiver]:
@@ -300,7 +307,8 @@ def rates(result: Result, found: dict[str, Receiver], veth: Veth, output: Path, 
         "The highest rate without loss",
         ["", "to Scapy sniff", "wanted", "packets/s"],
         note=f"Found by halving the distance between rates, each tried for {TRIAL_S:.0f} s: nothing may be lost, and "
-        f"everything must be out {LAG_S} s after the last packet. Alone, the sender reaches {rate(top)} packets/s.",
+        f"everything must be out {LAG_S} s after the last packet; a near miss is tried again. "
+        f"Alone, the sender reaches {rate(top)} packets/s.",
     )
     scapy = kept.get("Scapy sniff")
     for name, each in kept.items():
