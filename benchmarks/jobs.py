@@ -2,10 +2,11 @@
 
 import hashlib
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from functools import partial
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 from benchmarks.bench import PCAPEDA, Failed, Result, Table, capture, in_turn, rate, ratio, run, scaled, times, told
 from benchmarks.putevents import has_option
@@ -57,15 +58,24 @@ def replay(paths: list[Path], jobs: int) -> list[object]:
 
 def same(work: Path, paths: list[Path], jobs: int) -> None:
     """Both ways give the same lines, in the same order within each capture. Raises `Failed`."""
-    printed = []
-    for number in (1, jobs):
-        output = work / f"jobs-{number}.jsonl"
-        run(replay(paths, number), stdout=output)
-        digests: defaultdict[bytes, hashlib.blake2b] = defaultdict(hashlib.blake2b)
-        with output.open("rb") as lines:
-            for line in lines:
-                digests[line.partition(b'"File":')[2].partition(b"}")[0]].update(line)
-        printed.append({name: digest.hexdigest() for name, digest in digests.items()})
-        output.unlink()
-    if printed[0] != printed[1]:
-        raise Failed("--jobs printed other events, or in another order, than one process")
+    with TemporaryDirectory(dir=work) as folder:
+        outputs = [Path(folder) / f"{number}.jsonl" for number in (1, jobs)]
+        for number, output in zip((1, jobs), outputs, strict=True):
+            run(replay(paths, number), stdout=output)
+        one, many = map(digests, outputs)
+    for name in one | many:
+        (lines, digest), (others, other) = one.get(name, (0, "")), many.get(name, (0, ""))
+        if digest != other:
+            raise Failed(f"--jobs {jobs} printed {others:,} lines of {name}, not the {lines:,} of one process")
+
+
+def digests(output: Path) -> dict[str, tuple[int, str]]:
+    """How many lines there are of each capture, and a digest of them in their order."""
+    counts: Counter[str] = Counter()
+    seen: defaultdict[str, hashlib.blake2b] = defaultdict(hashlib.blake2b)
+    with output.open("rb") as lines:
+        for line in lines:
+            name = line.partition(b'"File":"')[2].partition(b'"')[0].decode()
+            counts[name] += 1
+            seen[name].update(line)
+    return {name: (counts[name], digest.hexdigest()) for name, digest in seen.items()}

@@ -8,6 +8,7 @@ short frames are padded. Addresses are those reserved for benchmarks (RFC 2544, 
 """
 
 import argparse
+import os
 import random
 import struct
 from collections.abc import Callable, Iterable, Iterator
@@ -323,7 +324,7 @@ WRITERS = {"pcap": write_pcap, "pcapng": write_pcapng}
 
 def write(path: Path, count: int, *, kind: str = "mixed", seed: int = 1, form: str = "pcap") -> None:
     """Write a capture, which appears under its name once it is whole."""
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
     with partial.open("wb", buffering=1 << 20) as file:
         WRITERS[form](file, packets(count, kind=kind, seed=seed))
     partial.rename(path)

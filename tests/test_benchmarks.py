@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import bench, bus, putevents, replay, report, rules, traffic
+from benchmarks import bench, bus, jobs, putevents, replay, report, rules, traffic
 from pcapeda.model import Datagram, Frame, Report
 from pcapeda.net.extract import Extractor
 from tests.command import ROOT
@@ -194,6 +194,19 @@ def test_contenders_take_turns() -> None:
     assert seen == list("abbaab")
     assert given == {"a": [1, 4, 5], "b": [2, 3, 6]}
     assert bench.ratio([10, 40, 90], [10, 20, 30]) == 2
+
+
+def test_jobs_are_compared_line_by_line(tmp_path: Path) -> None:
+    """The same lines in the same order for each capture, however captures are interleaved; anything else differs."""
+    lines = [b'{"Frame":%d,"File":"%s"}\n' % (number, name) for number in range(3) for name in (b"a", b"b")]
+    told = []
+    for order in (lines, lines[::2] + lines[1::2], lines[::-1], lines[:-1]):
+        (tmp_path / "lines").write_bytes(b"".join(order))
+        told.append(jobs.digests(tmp_path / "lines"))
+    assert told[0] == told[1]
+    assert told[0]["a"][0] == told[0]["b"][0] == 3
+    assert told[2] != told[0] != told[3]
+    jobs.same(tmp_path, [bench.capture(tmp_path, 400, seed=seed) for seed in (1, 2)], 2)
 
 
 def test_a_trial_run_shows_its_table_and_keeps_nothing(tmp_path: Path) -> None:
