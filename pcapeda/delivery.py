@@ -395,8 +395,12 @@ class Delivery:
             self._leave([kept for kept in one.kept if id(kept.entry) not in failed])
         if outcome.sent:
             self._budget.delivered()
+        # What was sent before the sink refused us tells nothing of what it takes now: only the one try since then does.
+        stale = self.down is not None and not self._breaker.trying
         too_fast = sum(one.code in TOO_FAST for one in outcome.failed)
-        if too_fast:
+        if stale:
+            pass
+        elif too_fast:
             self._flow.throttled(too_fast, outcome.sent, now)
             self._breaker.answered()
         elif outcome.sent or any(not one.again for one in outcome.failed):
@@ -405,7 +409,7 @@ class Delivery:
         else:
             self._outage = next(iter(failed.values())).code if failed else self._outage
             self._breaker.failed(now, self._jitter)
-        if (self.down is not None or self._told_of_outage) and outcome.sent:
+        if (self.down is not None or self._told_of_outage) and outcome.sent and not stale:
             self.down, self._told_of_outage = None, False
             self._said.clear()
             self._note("events are delivered again")
@@ -457,11 +461,12 @@ class Delivery:
             self._patient = False
         if self._patient:
             now = self._clock()
+            first = self.down is None or self._breaker.trying
             self._breaker.failed(now, self._jitter)
             self._breaker.open(now, self._jitter)
             self._say(f"{error}; events are kept in the spool until that is mended")
             renew = getattr(self.sink, "renew", None)
-            if renew is not None:
+            if renew is not None and first:  # once, not for each of the requests that were under way
                 renew()
         if self.down is None or isinstance(error, OutputClosed):
             self.down = error

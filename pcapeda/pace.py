@@ -154,10 +154,11 @@ class Breaker:
     """Leaves a dead endpoint alone: after `failures` requests in a row that delivered nothing, one try at a time.
 
     It then opens for `base_ns`, twice as long after every try that fails, at most `cap_ns`, each with jitter between
-    half and all of it. `opened_ns` tells since when it is open, None while it is closed.
+    half and all of it. `opened_ns` tells since when it is open, None while it is closed; `trying` whether the one try
+    is under way.
     """
 
-    __slots__ = ("_base_ns", "_cap_ns", "_failed", "_failures", "_pause_ns", "_retry_ns", "_trying", "opened_ns")
+    __slots__ = ("_base_ns", "_cap_ns", "_failed", "_failures", "_pause_ns", "_retry_ns", "opened_ns", "trying")
 
     def __init__(self, *, failures: int = 5, base_ns: int = SECOND_NS // 2, cap_ns: int = 30 * SECOND_NS) -> None:
         self._failures = failures
@@ -166,26 +167,26 @@ class Breaker:
         self._failed = 0
         self._pause_ns = base_ns
         self._retry_ns = 0
-        self._trying = False
+        self.trying = False
         self.opened_ns: int | None = None
 
     def wait(self, now_ns: int) -> int:
         """Nanoseconds until a request may be tried: 0 means now. Changes nothing; `sending` does."""
         if self.opened_ns is None:
             return 0
-        if self._trying:
+        if self.trying:
             return self._base_ns  # the answer to the one try decides; until then, look again later
         return max(self._retry_ns - now_ns, 0)
 
     def sending(self) -> None:
         """A request goes out; while open it is the one try."""
-        self._trying = self.opened_ns is not None
+        self.trying = self.opened_ns is not None
 
     def answered(self) -> None:
         """The endpoint gave an answer that made sense: it is alive, and it may well have said no."""
         self._failed = 0
         self._pause_ns = self._base_ns
-        self._trying = False
+        self.trying = False
         self.opened_ns = None
 
     def failed(self, now_ns: int, random: Callable[[], float]) -> None:
@@ -194,8 +195,8 @@ class Breaker:
         if self.opened_ns is None:
             if self._failed >= self._failures:
                 self.open(now_ns, random)
-        elif self._trying:
-            self._trying = False
+        elif self.trying:
+            self.trying = False
             self._pause_ns = min(self._pause_ns * 2, self._cap_ns)
             self._retry_ns = now_ns + int(self._pause_ns * (1 + random()) / 2)
 

@@ -61,7 +61,7 @@ class Carried(Scripted):
         super().__init__(answer, concurrency=concurrency)
         self.under_way: list[tuple[int, Batch]] = []
         self.most_under_way = 0
-        self.started = 0
+        self.started = self.asked = 0
         self.closed = False
 
     def carrier(self) -> "Carried":
@@ -77,7 +77,8 @@ class Carried(Scripted):
         return self.started
 
     def landed(self, timeout_s: float) -> list[tuple[int, Outcome | SinkDown]]:
-        if not self.under_way or (timeout_s == 0 and self.started % 2):
+        self.asked += timeout_s == 0
+        if not self.under_way or (timeout_s == 0 and self.asked % 2):
             return []
         number, batch = self.under_way.pop()
         try:
@@ -456,6 +457,29 @@ def test_refused_credentials_pause_a_live_run_into_the_spool_and_a_replay_ends(r
     assert two.delivery.over
     report = two.finish()
     assert (report.sent, report.spooled, report.refused) == (100, 100, {})
+
+
+def test_an_answer_to_what_was_sent_before_a_refusal_does_not_undo_it(rig: Callable[..., Rig]) -> None:
+    """The later request is refused before the earlier one is answered well: a live run says that events are delivered
+    again when its next try is taken, and no sooner; a replay is over all the same."""
+    one = rig(lambda entry, tries: "down" if int(entry.id) >= 10 and not tries else None, kind="carrier", live=True)
+    one.add(range(20))
+    while one.report.sent < 10:
+        one.delivery.tick()
+        one.clock.sleep(0.01)
+    assert one.delivery.down is not None
+    while one.report.sent < 20:
+        one.delivery.tick()
+        one.clock.sleep(0.1)
+    refusal, again = one.notes
+    assert "kept in the spool" in refusal
+    assert again == "events are delivered again"
+    two = rig(lambda entry, tries: "down" if int(entry.id) >= 10 else None, kind="carrier")
+    two.add(range(20))
+    report = two.finish()
+    assert two.delivery.down is not None
+    assert two.notes == []
+    assert (report.sent, report.spooled) == (10, 10)
 
 
 @pytest.mark.parametrize("when_full", ["drop-oldest", "drop-newest"])

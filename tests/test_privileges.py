@@ -140,7 +140,7 @@ def test_credentials_are_the_users_and_are_looked_for_with_its_rights(veth: Veth
     """A credential_process in the user's own AWS configuration is found by HOME, and runs as that user, not as root."""
     told = home / "told"
     script = home / "credentials.sh"
-    keys = json.dumps({"Version": 1, "AccessKeyId": "of-the-user", "SecretAccessKey": "testing"})
+    keys = json.dumps({"Version": 1, "AccessKeyId": "OFTHEUSER", "SecretAccessKey": "testing"})
     script.write_text(f"#!/bin/sh\necho $(id -u) $USER $LOGNAME $HOME > {told}\necho '{keys}'\n")
     script.chmod(0o755)
     (home / ".aws").mkdir()
@@ -155,7 +155,7 @@ def test_credentials_are_the_users_and_are_looked_for_with_its_rights(veth: Veth
             poll(lambda: len(server.told()["accepted"]) == 10, "delivered")
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=60)
-        assert server.told()["keys"] == ["of-the-user"]
+        assert server.told()["keys"] == ["OFTHEUSER"]
     assert told.read_text().split() == [str(UID), NAME, NAME, str(home)]
     assert spool.stat().st_uid == UID
 
