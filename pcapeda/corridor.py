@@ -23,7 +23,7 @@ from pcapeda.pace import Pace
 from pcapeda.parts import make_gather
 from pcapeda.rules.dialects import event_of
 from pcapeda.rules.ruleset import RuleSet
-from pcapeda.selection import PORTS, with_ports
+from pcapeda.selection import with_ports
 from pcapeda.summaries import INTERRUPTED, NO_RULE, Gather, Outbox, Reporter
 
 SECOND_NS = 1_000_000_000
@@ -275,8 +275,7 @@ def _walk(
         datagram = extractor.feed(frame)
         if not isinstance(datagram, Datagram):
             continue
-        if ports and datagram.destination_port not in ports and datagram.source_port not in ports:
-            report.unselected[PORTS] += 1
+        if ports and not with_ports([datagram], ports, report.unselected):
             continue
         if live and corridor.ignore(datagram):
             report.unselected[OWN] += 1

@@ -235,6 +235,16 @@ class Crew:
         return given is not None and (not isinstance(given, _Given) or given.worker.connection.poll())
 
 
+def piece_of(entries: Sequence[Entry], render: Render | None, frame: Frame | None = None) -> tuple[Piece, bytes]:
+    """Events in a row, and their bytes: rendered, or by marshal for `entries_of`."""
+    if render is None:
+        body = marshal.dumps([(*entry[:7], entry.group) for entry in entries])
+    else:
+        body = render(entries).encode()
+    sizes = [entry.size for entry in entries]
+    return Piece(len(body), len(entries), sum(sizes), sum(map(quotas.chunks, sizes)), frame), body
+
+
 def entries_of(data: memoryview) -> list[Entry]:
     """The entries in a piece that was not rendered. Their datagrams stayed where they were made."""
     new = tuple.__new__
@@ -285,12 +295,8 @@ def _work(order: _Order, craft: Craft, chosen: Filter | None, slots: list[mmap.m
         for until, frame in [*left, (len(found), None)]:
             entries = order.shape.entries(with_ports(found[at:until], craft.ports, report.unselected))
             at = until
-            if craft.render is None:
-                body = marshal.dumps([(*entry[:7], entry.group) for entry in entries])
-            else:
-                body = craft.render(entries).encode()
-            sizes = [entry.size for entry in entries]
-            pieces.append(Piece(len(body), len(entries), sum(sizes), sum(map(quotas.chunks, sizes)), frame))
+            piece, body = piece_of(entries, craft.render, frame)
+            pieces.append(piece)
             _put(memory, body, written)
             written += len(body)
     return _Answer(pieces, report)

@@ -71,10 +71,16 @@ def live_source(job: Job) -> "LiveSource":
     """What a job that listens reads from, not open yet. Raises `BadFilter`."""
     from pcapeda.net.live import LiveSource
 
-    chosen = Filter(job.filter) if job.filter else None
-    if chosen is not None:
-        chosen.check()
-    return LiveSource(job.interfaces, filter=chosen, buffer_bytes=job.buffer_mib * MIB)
+    return LiveSource(job.interfaces, filter=make_filter(job), buffer_bytes=job.buffer_mib * MIB)
+
+
+def make_filter(job: Job) -> Filter | None:
+    """The filter that a job asks for, which libpcap takes. Raises `BadFilter`."""
+    if not job.filter:
+        return None
+    chosen = Filter(job.filter)
+    chosen.check()
+    return chosen
 
 
 def open_spool(job: Job, note: Note, say: Note, report: Report) -> Spool:
@@ -102,6 +108,7 @@ def open_spool(job: Job, note: Note, say: Note, report: Report) -> Spool:
 
 
 def tell_of(spool: Spool, note: Note, say: Note, report: Report) -> None:
+    """Say what waits in a spool, and what of it cannot be read, which is a failure of the run."""
     if len(spool):
         say(f"{len(spool):,} events wait in the spool")
     if spool.damages:
@@ -140,6 +147,7 @@ def load_rules(job: Job, note: Note) -> RuleSet | None:
 
 
 def make_extractor(job: Job, reading: Report) -> Extractor:
+    """What finds the datagrams that a job asks for, and counts in `reading`."""
     return Extractor(
         reading,
         decapsulate=job.decapsulate,

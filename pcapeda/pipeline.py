@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pcapeda.checkpoint import Checkpoint, identify
 from pcapeda.corridor import BEAT_NS, SILENT, Blocks, Corridor, Watcher, run
-from pcapeda.crew import MOST_RECORDS, Craft, Crew, Piece, entries_of
+from pcapeda.crew import MOST_RECORDS, Craft, Crew, Piece, entries_of, piece_of
 from pcapeda.delivery import Delivery
 from pcapeda.errors import BadCapture, BadConfig, BadFilter, PcapedaError, SinkDown, WorkerLost
 from pcapeda.events import quotas
 from pcapeda.events.shape import Shape
 from pcapeda.job import GRACE_S, Bus, Job
-from pcapeda.model import Damage, Datagram, Entry, Frame, Report, Sink
+from pcapeda.model import Damage, Datagram, Frame, Report, Sink
 from pcapeda.net.extract import Extractor
 from pcapeda.net.files import Capture, expand
 from pcapeda.net.filter import Filter
@@ -29,6 +29,7 @@ from pcapeda.parts import (
     live_source,
     load_rules,
     make_extractor,
+    make_filter,
     make_limits,
     names_in_dns,
     open_spool,
@@ -68,9 +69,11 @@ def execute(
     stop = stop or Event()
     sleep = sleep or stop.wait
     report = Report()
-    chosen = Filter(job.filter) if job.filter else None
-    if chosen is not None:
-        chosen.check()
+    chosen = None
+    if not job.interfaces:
+        chosen = make_filter(job)
+    elif source is None:
+        source = live_source(job)
     rules = load_rules(job, watcher.note)
     captures = expand(job.captures)
     with ExitStack() as stack:
@@ -112,8 +115,8 @@ def execute(
         if job.report_events_s is not None:
             corridor.reporter = Reporter(job.shape, int(job.report_events_s * SECOND_NS), limits, clock=clock)
         try:
-            if job.interfaces:
-                _sniff(corridor, source or live_source(job), over)
+            if source is not None:
+                _sniff(corridor, source, over)
             else:
                 _replay(corridor, captures, chosen)
         finally:
@@ -233,21 +236,15 @@ def _hand_round(
     """Give a capture's records to the crew; what comes back goes on to the delivery, in their order."""
     delivery, job, render = corridor.delivery, corridor.job, crew.craft.render
 
-    def deliver(entries: list[Entry]) -> None:
-        if render is None:
-            delivery.add_all(entries)
-        elif entries:
-            with memoryview(render(entries).encode()) as lines:
-                sizes = [entry.size for entry in entries]
-                delivery.pass_on(lines, len(entries), sum(sizes), sum(map(quotas.chunks, sizes)))
-
     def use(piece: Piece, data: memoryview) -> None:
         if render is None:
             delivery.add_all(entries_of(data))
         elif piece.events:
             delivery.pass_on(data, piece.events, piece.size, piece.chunks)
         if piece.frame is not None:
-            deliver(shape.entries(with_ports(extractor.feed_all((piece.frame,)), job.ports, reading.unselected)))
+            found = with_ports(extractor.feed_all((piece.frame,)), job.ports, reading.unselected)
+            piece, body = piece_of(shape.entries(found), render)
+            use(piece, memoryview(body))
 
     checked: set[int] = set()
     beat = corridor.clock()

@@ -92,8 +92,9 @@ class Extractor:
         report.bytes_read += sum(map(len, map(_DATA, frames)))
         report.span(map(_TIME, frames))
         datagrams = 0
-        found: list[Found | None] = [*wire.decode_all(frames)]
-        for index, one in enumerate(found):
+        decoded = wire.decode_all(frames)
+        found: list[Found | None] = [*decoded]
+        for index, one in enumerate(decoded):
             if type(one) is Datagram:
                 if not decapsulate or layers.tunnel_port(one.source_port, one.destination_port) is None:
                     datagrams += 1
@@ -101,8 +102,7 @@ class Extractor:
             elif type(one) is Skip and one.why not in UNKNOWN and not (decapsulate and one.layer == "udp"):
                 report.skips[one.why, one.layer] += 1
                 continue
-            if one is not None:
-                found[index] = self._slowly(frames[index], one)
+            found[index] = self._slowly(frames[index], one)
         report.datagrams += datagrams
         return found
 
