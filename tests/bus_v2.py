@@ -7,25 +7,20 @@ knows events again for 300 seconds by id and group, answers entry by entry, and 
 
 import base64
 import json
-import os
 import random
 import re
-import socket
-import struct
-import subprocess
 import sys
 import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import cbor2
 
-from tests.command import ROOT
+from tests.own_process import Hold, Quiet, serve, started
 
 ARN = "arn:aws:events:us-east-1:123456789012:event-busv2/edge/abcdefghijklmnopqrstuvwxy"
 WINDOW_S, MOST_ENTRIES, MOST_BYTES = 300, 100, 1_048_576
@@ -183,7 +178,7 @@ def _as_text(value: Any) -> str:
     return base64.b64encode(value).decode() if isinstance(value, bytes) else value.isoformat()
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Quiet, BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"
@@ -245,48 +240,18 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def reset(self) -> None:
-        """A TCP reset instead of an answer."""
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close_connection = True
 
-    def log_message(self, *_: object) -> None:
-        """Nothing on stderr."""
-
-
-class BusV2:
+class BusV2(Hold):
     """The test's hold on such a bus."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def told(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"{self.url}/told", timeout=30) as answer:
-            told: dict[str, Any] = json.load(answer)
-        assert not told["violations"], told["violations"]
-        return told
-
-    def behave(self, fault: str = "none") -> None:
-        urllib.request.urlopen(f"{self.url}/fault/{fault}", timeout=30).close()
 
     def later(self, seconds: float) -> None:
         urllib.request.urlopen(f"{self.url}/later/{seconds}", timeout=30).close()
 
 
-@contextmanager
-def bus_v2(fault: str = "none") -> Iterator[BusV2]:
+def bus_v2(fault: str = "none") -> AbstractContextManager[BusV2]:
     """Such a bus, until the end of the block."""
-    command = [sys.executable, "-m", "tests.bus_v2", fault]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=os.environ | {"NO_PROXY": "*"}) as process:
-        try:
-            assert process.stdout is not None
-            yield BusV2(process.stdout.readline().decode().strip())
-        finally:
-            process.kill()
+    return started("tests.bus_v2", fault, BusV2)
 
 
 if __name__ == "__main__":
-    with Bus(sys.argv[1]) as told_to:
-        sys.stdout.write(f"http://127.0.0.1:{told_to.server_address[1]}\n")
-        sys.stdout.flush()
-        told_to.serve_forever(poll_interval=0.05)
+    serve(Bus(sys.argv[1]))

@@ -8,24 +8,18 @@ when an event comes while a request that holds it is still unanswered.
 """
 
 import json
-import os
 import random
 import re
-import socket
-import struct
-import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from hashlib import blake2b
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.command import ROOT
+from tests.own_process import Hold, Quiet, serve, started
 
 FAULTS = (
     "none",
@@ -109,7 +103,7 @@ class Server(ThreadingHTTPServer):
         return True
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Quiet, BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"
@@ -219,45 +213,15 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def reset(self) -> None:
-        """A TCP reset instead of an answer."""
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close_connection = True
 
-    def log_message(self, *_: object) -> None:
-        """Nothing on stderr."""
-
-
-class Misbehaving:
+class Misbehaving(Hold):
     """The test's hold on such a server."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
 
-    def told(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"{self.url}/told", timeout=30) as answer:
-            told: dict[str, Any] = json.load(answer)
-        assert not told["violations"], told["violations"]
-        return told
-
-    def behave(self, fault: str = "none") -> None:
-        urllib.request.urlopen(f"{self.url}/fault/{fault}", timeout=30).close()
-
-
-@contextmanager
-def misbehaving(fault: str) -> Iterator[Misbehaving]:
+def misbehaving(fault: str) -> AbstractContextManager[Misbehaving]:
     """Such a server, until the end of the block."""
-    command = [sys.executable, "-m", "tests.misbehaving", fault]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=os.environ | {"NO_PROXY": "*"}) as process:
-        try:
-            assert process.stdout is not None
-            yield Misbehaving(process.stdout.readline().decode().strip())
-        finally:
-            process.kill()
+    return started("tests.misbehaving", fault, Misbehaving)
 
 
 if __name__ == "__main__":
-    with Server(sys.argv[1]) as told_to:
-        sys.stdout.write(f"http://127.0.0.1:{told_to.server_address[1]}\n")
-        sys.stdout.flush()
-        told_to.serve_forever(poll_interval=0.05)
+    serve(Server(sys.argv[1]))
