@@ -7,6 +7,7 @@ selection, limits and shape into the delivery.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from threading import Event
 from typing import Protocol
 
@@ -101,7 +102,7 @@ class Corridor:
     @property
     def undemanding(self) -> bool:
         """Whether nothing this run was asked for is decided, counted or ended between one datagram and the next."""
-        nothing = self.rules is None and self.left is None and self.reporter is None and self.checkpoint is None
+        nothing = self.rules is None and self.reporter is None and self.checkpoint is None
         return nothing and not self.limits.any
 
     def __post_init__(self) -> None:
@@ -199,9 +200,8 @@ def run(
         pace.anchor()
     try:
         if gather is None and pace is None and place is None and corridor.undemanding:
-            _stream(source, corridor, extractor, shape, live, on_tick)
-        else:
-            _walk(source, corridor, extractor, shape, pace, live, gather, place, on_tick)
+            source = _stream(iter(source), corridor, extractor, shape, live, on_tick)
+        _walk(source, corridor, extractor, shape, pace, live, gather, place, on_tick)
     finally:
         if gather is not None:
             corridor.outbox.tell(gather.finish(), corridor.clock() if live else corridor.moment)
@@ -210,9 +210,18 @@ def run(
 
 
 def _stream(
-    source: Blocks, corridor: Corridor, extractor: Extractor, shape: Shape, live: bool, on_tick: Callable[[], None]
-) -> None:
-    """Whole blocks at a time: the way of most runs, in which nothing has to be decided between two datagrams."""
+    source: Iterator[list[Frame] | None],
+    corridor: Corridor,
+    extractor: Extractor,
+    shape: Shape,
+    live: bool,
+    on_tick: Callable[[], None],
+) -> Blocks:
+    """Whole blocks at a time: the way of most runs, in which nothing has to be decided between two datagrams.
+
+    Gives what it leaves: nothing, or, since a frame is one datagram at most, the block in which the count may end and
+    those after it.
+    """
     delivery, unselected, clock, stop = corridor.delivery, corridor.report.unselected, corridor.clock, corridor.stop
     ports, ignore = corridor.job.ports, corridor.ignore if live else None
     beat = clock()
@@ -223,9 +232,11 @@ def _stream(
             on_tick()
             beat = now + BEAT_NS
         if stop.is_set() and not live:
-            return
+            return ()
         if block is None:
             continue
+        if corridor.left is not None and len(block) >= corridor.left:
+            return chain([block], source)
         found = extractor.feed_all(block)
         found = with_ports(found, ports, unselected)
         if ignore is not None:
@@ -234,9 +245,12 @@ def _stream(
                 unselected[OWN] += len(found) - len(kept)
             found = kept
         delivery.add_all(shape.entries(found))
+        if corridor.left is not None:
+            corridor.left -= len(found)
         if delivery.over:
             corridor.finished = True
-            return
+            return ()
+    return ()
 
 
 def _walk(

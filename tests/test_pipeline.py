@@ -16,9 +16,11 @@ from pcapeda.events.shape import Shape
 from pcapeda.job import Bus, Job
 from pcapeda.model import Entry, Frame, Report
 from pcapeda.net.extract import Extractor
+from pcapeda.net.write import CaptureWriter
 from pcapeda.pace import Pace
 from pcapeda.parts import forecast, make_limits, names_in_dns, rate_in_force
 from pcapeda.pipeline import execute
+from pcapeda.sinks.memory import MemorySink
 from tests.clock import FakeClock
 from tests.command import FIXTURES
 from tests.datagrams import EXAMPLE
@@ -95,6 +97,18 @@ def test_a_count_ends_the_run_where_it_is_reached() -> None:
     assert len(sink.taken) == 3
     assert next(frames).number == 4
     assert report.status() is ExitStatus.OK
+
+
+@pytest.mark.parametrize("count", [1, 255, 256, 257, 300, 599, 600, 601])
+def test_a_count_is_reached_to_the_frame_across_captures(count: int, tmp_path: Path) -> None:
+    """-c N of captures that are read in blocks: N datagrams of N frames, whichever capture the last one is in."""
+    for name in ("a.pcap", "b.pcap"):
+        with CaptureWriter(str(tmp_path / name)) as writer:
+            for one in numbered(300):
+                writer.write(one)
+    sink = MemorySink()
+    report = execute(Job(captures=(str(tmp_path),), count=count), sink=sink)
+    assert len(sink.entries) == report.frames == min(count, 600)
 
 
 def test_a_replay_waits_for_its_rate() -> None:
