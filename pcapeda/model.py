@@ -28,8 +28,14 @@ _json = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would build an
 
 
 @lru_cache(maxsize=1024)
+def _iso_hour(hours: int) -> str:
+    return datetime.fromtimestamp(hours * 3600, UTC).isoformat()[:13]
+
+
+@lru_cache(maxsize=1024)
 def _iso_second(seconds: int | str) -> str:
-    return datetime.fromtimestamp(int(seconds), UTC).isoformat()[:19]
+    hours, rest = divmod(int(seconds), 3600)
+    return f"{_iso_hour(hours)}:{rest // 60:02}:{rest % 60:02}"
 
 
 def iso_time(time_ns: int) -> str:

@@ -8,6 +8,7 @@ itself; so does a fragment inside of a tunnel, except for the one that completes
 and each frame still gives one datagram at most.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from operator import itemgetter
 from typing import Final
@@ -61,13 +62,17 @@ class Extractor:
 
         A datagram that this frame completes has the frame's time and number, and `fragments` names all its frames.
         """
-        (found,) = self._feed((frame,))
-        assert found is not None, "one that works apart is given many frames"
-        return found
+        datagrams, nothing, odd = self._glance((frame,))
+        if odd:
+            found = self._look_at(frame)
+            assert found is not None, "one that works apart is given many frames"
+            return found
+        return datagrams[0] if datagrams else Skip(*nothing[0], frame.number)
 
     def feed_all(self, frames: Sequence[Frame]) -> list[Datagram]:
         """The datagrams that frames give, in their order."""
-        return [found for found in self._feed(frames) if type(found) is Datagram]
+        datagrams, _, odd = self._glance(frames)
+        return self._with_odd(datagrams, odd, []) if odd else datagrams
 
     def feed_apart(self, frames: Sequence[Frame]) -> tuple[list[Datagram], list[tuple[int, Frame]]]:
         """The datagrams that frames give by themselves; and the others, each with the number of datagrams before it.
@@ -75,36 +80,54 @@ class Extractor:
         What becomes of those depends on frames before them: fragments, and layers that only Scapy may know. They are
         not counted here. For an extractor that works `apart` from the one that has seen all frames.
         """
-        datagrams: list[Datagram] = []
+        datagrams, _, odd = self._glance(frames)
         left: list[tuple[int, Frame]] = []
-        for frame, found in zip(frames, self._feed(frames), strict=True):
-            if type(found) is Datagram:
-                datagrams.append(found)
-            elif found is None:
-                left.append((len(datagrams), frame))
+        if odd:
+            datagrams = self._with_odd(datagrams, odd, left)
         self._report.frames -= len(left)
         self._report.bytes_read -= sum(len(frame.data) for _, frame in left)
         return datagrams, left
 
-    def _feed(self, frames: Sequence[Frame]) -> list[Found | None]:
-        report, decapsulate = self._report, self._decapsulate
+    def _glance(self, frames: Sequence[Frame]) -> wire.Glance:
+        """Count frames, and do those that are plain."""
+        report = self._report
         report.frames += len(frames)
         report.bytes_read += sum(map(len, map(_DATA, frames)))
         report.span(map(_TIME, frames))
-        datagrams = 0
-        decoded = wire.decode_all(frames)
-        found: list[Found | None] = [*decoded]
-        for index, one in enumerate(decoded):
-            if type(one) is Datagram:
-                if not decapsulate or layers.tunnel_port(one.source_port, one.destination_port) is None:
-                    datagrams += 1
-                    continue
-            elif type(one) is Skip and one.why not in UNKNOWN and not (decapsulate and one.layer == "udp"):
-                report.skips[one.why, one.layer] += 1
-                continue
-            found[index] = self._slowly(frames[index], one)
-        report.datagrams += datagrams
-        return found
+        glance = wire.glance(frames, layers.TUNNEL_PORTS if self._decapsulate else ())
+        report.datagrams += len(glance.datagrams)
+        for (why, layer, _), number in Counter(glance.nothing).items():
+            report.skips[why, layer] += number
+        return glance
+
+    def _with_odd(
+        self, datagrams: list[Datagram], odd: list[tuple[int, Frame]], left: list[tuple[int, Frame]]
+    ) -> list[Datagram]:
+        """The datagrams with those of the odd frames in their places; `left` gets what depends on other frames."""
+        merged: list[Datagram] = []
+        done = 0
+        for before, frame in odd:
+            merged += datagrams[done:before]
+            done = before
+            found = self._look_at(frame)
+            if type(found) is Datagram:
+                merged.append(found)
+            elif found is None:
+                left.append((len(merged), frame))
+        merged += datagrams[done:]
+        return merged
+
+    def _look_at(self, frame: Frame) -> Found | None:
+        """What an odd frame gives, counted; None, and it is not, if that depends on frames that are not here."""
+        found, decapsulate = wire.decode(frame), self._decapsulate
+        if type(found) is Datagram:
+            if not decapsulate or layers.tunnel_port(found.source_port, found.destination_port) is None:
+                self._report.datagrams += 1
+                return found
+        elif type(found) is Skip and found.why not in UNKNOWN and not (decapsulate and found.layer == "udp"):
+            self._report.skips[found.why, found.layer] += 1
+            return found
+        return self._slowly(frame, found)
 
     def _slowly(self, frame: Frame, found: Found) -> Found | None:
         """What the fast path did not finish: other layers, tunnels, fragments. None: it depends on other frames."""

@@ -1,14 +1,14 @@
 """The fast path: plain stacks by struct and slices, no object per layer.
 
 Ethernet with VLAN tags and LLC/SNAP, Linux cooked capture, raw IP, null/loopback and PPP; IPv4 with options, IPv6 with
-extension headers; UDP. `decode` never raises, whatever the bytes. It answers with a `Skip` of reason UNKNOWN_LINK or
-UNKNOWN_LAYER where it does not know a layer, so that a slower decoder may try; any other `Skip` is final.
+extension headers; UDP. Nothing here raises, whatever the bytes. `decode` answers with a `Skip` of reason UNKNOWN_LINK
+or UNKNOWN_LAYER where it does not know a layer, so that a slower decoder may try; any other `Skip` is final.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from functools import lru_cache
 from struct import Struct
-from typing import Final
+from typing import Final, NamedTuple
 
 from pcapeda.model import Datagram, Fragment, Frame, Skip, Why
 from pcapeda.net import ip
@@ -35,12 +35,19 @@ AF_INET6: Final = frozenset({24, 28, 30})
 
 TCP: Final = 6
 
+Nothing = tuple[Why, str, int]
+"""Why a frame gives no datagram, at which layer, and at which byte offset: a `Skip` without the frame's number."""
+
 _ETH_IP4: Final = ("eth", "ip4")
 _ETH_IP6: Final = ("eth", "ip6")
 _PLAIN4_HEAD: Final = b"\x08\x00\x45"
 """EtherType IPv4, version 4 and a header of five words."""
 _PLAIN6_HEAD: Final = b"\x86\xdd\x60"
-_PLAIN_NOT_IP: Final = {ethertype.to_bytes(2): layer for ethertype, layer in NOT_IP.items()}
+_PLAIN_NOT_IP: Final[dict[bytes, Nothing]] = {
+    ethertype.to_bytes(2): (Why.NOT_IP, layer, 14) for ethertype, layer in NOT_IP.items()
+}
+_PLAIN_TCP4: Final[Nothing] = (Why.NOT_UDP, "tcp", 34)
+_PLAIN_TCP6: Final[Nothing] = (Why.NOT_UDP, "tcp", 54)
 _PLAIN4: Final = Struct("!H2xH4x4s4sHHHH")
 """From the total length on: it, fragment flags and offset, addresses; ports, length, checksum."""
 _PLAIN6: Final = Struct("!H2x16s16sHHHH")
@@ -48,55 +55,69 @@ _PLAIN6: Final = Struct("!H2x16s16sHHHH")
 _new = tuple.__new__
 
 
-def decode(frame: Frame) -> Found:
-    """The datagram, the fragment, or the reason why there is none in this frame."""
-    return decode_all((frame,))[0]
+class Glance(NamedTuple):
+    """What many frames are at a glance: the plain ones are done, the odd ones are left to `decode`."""
+
+    datagrams: list[Datagram]
+    """Those of the plain frames, in their order."""
+    nothing: list[Nothing]
+    """Why others give none, one for each."""
+    odd: list[tuple[int, Frame]]
+    """The frames to look at again, each with the number of datagrams before it."""
 
 
-def decode_all(frames: Iterable[Frame]) -> list[Found]:
-    """The same of many frames, in their order.
+def glance(frames: Iterable[Frame], tunnels: Container[int] = ()) -> Glance:
+    """Decode what is plain: Ethernet without tags, and in it IPv4 without options or IPv6 without extension headers.
 
-    Most frames of most captures are Ethernet without tags, and in it IPv4 without options or IPv6 without extension
-    headers. They are looked at here, in one step and without a call; all that is odd goes to the careful functions.
+    Most frames of most captures are, and so they are looked at here, in one step and without a call. What goes to or
+    comes from a port among `tunnels` is odd.
     """
-    found: list[Found] = []
-    add = found.append
+    datagrams: list[Datagram] = []
+    nothing: list[Nothing] = []
+    odd: list[tuple[int, Frame]] = []
+    add, skip = datagrams.append, nothing.append
     for frame in frames:
         time_ns, linktype, data, _, interface, number = frame
         head = data[12:15] if linktype == 1 else b""
         if head == _PLAIN4_HEAD:
             protocol = data[23] if len(data) >= 42 else 0
             if protocol == TCP:
-                add(_new(Skip, (Why.NOT_UDP, "tcp", 34, number)))
+                skip(_PLAIN_TCP4)
                 continue
             if protocol != UDP:
-                add(_carefully(frame))
+                odd.append((len(datagrams), frame))
                 continue
             total, place, from4, to4, source_port, port, length, checksum = _PLAIN4.unpack_from(data, 16)
             stop = 34 + length
             if place & 0x3FFF or not 8 <= length <= total - 20 or stop > len(data):
-                add(_carefully(frame))
+                odd.append((len(datagrams), frame))
                 continue
             status = "absent" if not checksum else "bad" if residue(data[26:stop], UDP + length) else "good"
             source, destination, payload, version, via = text4(from4), text4(to4), data[42:stop], 4, _ETH_IP4
         elif head == _PLAIN6_HEAD and len(data) >= 62:
             protocol = data[20]
             if protocol == TCP:
-                add(_new(Skip, (Why.NOT_UDP, "tcp", 54, number)))
+                skip(_PLAIN_TCP6)
                 continue
             if protocol != UDP:
-                add(_carefully(frame))
+                odd.append((len(datagrams), frame))
                 continue
             total, from6, to6, source_port, port, length, checksum = _PLAIN6.unpack_from(data, 18)
             stop = 54 + length
             if not 8 <= length <= total or stop > len(data):
-                add(_carefully(frame))
+                odd.append((len(datagrams), frame))
                 continue
             status = "bad" if not checksum or residue(data[22:stop], UDP + length) else "good"
             source, destination, payload, version, via = text6(from6), text6(to6), data[62:stop], 6, _ETH_IP6
         else:
-            layer = _PLAIN_NOT_IP.get(head[:2])
-            add(_carefully(frame) if layer is None else _new(Skip, (Why.NOT_IP, layer, 14, number)))
+            why = _PLAIN_NOT_IP.get(head[:2])
+            if why is None:
+                odd.append((len(datagrams), frame))
+            else:
+                skip(why)
+            continue
+        if tunnels and (port in tunnels or source_port in tunnels):
+            odd.append((len(datagrams), frame))
             continue
         # The tuple is made directly: a NamedTuple's own constructor takes twice as long.
         add(
@@ -108,10 +129,11 @@ def decode_all(frames: Iterable[Frame]) -> list[Found]:
                 ),
             )
         )  # fmt: skip
-    return found
+    return Glance(datagrams, nothing, odd)
 
 
-def _carefully(frame: Frame) -> Found:
+def decode(frame: Frame) -> Found:
+    """The datagram, the fragment, or the reason why there is none in this frame."""
     link = _LINKS.get(frame.linktype)
     if link is None:
         return Skip(Why.UNKNOWN_LINK, "link", 0, frame.number)
