@@ -32,6 +32,24 @@ def test_the_twins_agree_on_every_kind_of_packet(size: int | None) -> None:
     assert answered > 300
 
 
+def test_the_ethertypes_that_scapy_knows() -> None:
+    """The table that saves loading Scapy is Scapy's own: of every layer in which an EtherType names the next one."""
+    conf = deep._scapy().conf  # noqa: SLF001  (with the very layers loaded that count)
+    carriers = {"Ether", "Dot1Q", "Dot1AD", "Dot1AH", "SNAP", "CookedLinux", "CookedLinuxV2", "GRE", "GENEVE", "MACsec"}
+    known = {
+        value
+        for carrier in conf.layers
+        if carrier.__name__ in carriers
+        for fields, _ in carrier.payload_guess
+        for name, value in fields.items()
+        if name in ("type", "proto", "code") and value >= 0x0600
+    }
+    assert known == deep.ETHERTYPES
+    assert not deep.may_know("ethertype 0x3030")
+    assert all(deep.may_know(f"ethertype 0x{ethertype:04x}") for ethertype in known)
+    assert all(map(deep.may_know, ("user0", "802.11", "proto 200", "ethertype")))
+
+
 @pytest.mark.parametrize(
     ("data", "via"),
     [

@@ -164,6 +164,8 @@ class Extractor:
             return skip
         from pcapeda.net import deep
 
+        if not deep.may_know(skip.layer):
+            return skip
         found = deep.decode(frame, self._decapsulate)
         if not isinstance(found, Skip) or found.why not in UNKNOWN:
             return found
