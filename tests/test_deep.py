@@ -3,9 +3,10 @@
 import pytest
 
 from pcapeda.model import Datagram, Fragment, Frame, Skip, Why
-from pcapeda.net import deep, walk, wire
+from pcapeda.net import deep, walk
 from pcapeda.net.extract import UNKNOWN
 from tests import stacks
+from tests.frames import decoded
 from tests.stacks import E4, HOST6, P4, PEER6, ether, hexed, ip4, ip6, udp, via4
 
 
@@ -19,7 +20,7 @@ def test_the_twins_agree_on_every_kind_of_packet(size: int | None) -> None:
     answered = 0
     for linktype, name, data in stacks.everything():
         one = frame(data[:size], linktype, len(data))
-        fast = wire.decode(one)
+        fast = decoded(one)
         if isinstance(fast, Skip):
             # A refusal is final: nobody else may see a datagram there.
             if fast.why not in UNKNOWN:
@@ -34,7 +35,7 @@ def test_the_twins_agree_on_every_kind_of_packet(size: int | None) -> None:
 
 def test_the_ethertypes_that_scapy_knows() -> None:
     """The table that saves loading Scapy is Scapy's own: of every layer in which an EtherType names the next one."""
-    conf = deep._scapy().conf  # noqa: SLF001  (with the very layers loaded that count)
+    conf = deep._scapy().conf
     carriers = {"Ether", "Dot1Q", "Dot1AD", "Dot1AH", "SNAP", "CookedLinux", "CookedLinuxV2", "GRE", "GENEVE", "MACsec"}
     known = {
         value

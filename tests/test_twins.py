@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcapeda.model import Datagram, Fragment, Frame, Report, Skip
-from pcapeda.net import deep, wire
+from pcapeda.net import deep
 from pcapeda.net.extract import UNKNOWN, Extractor
-from tests.frames import ethernet, udp4
+from tests.frames import decoded, ethernet, udp4
 from tests.reading import CAPTURES, SHARED, read_file
 
 MOST = 300
@@ -31,7 +31,7 @@ def test_the_twins_agree(path: Path) -> None:
     except BadCapture:
         return
     for frame in frames[:MOST]:
-        fast = wire.decode(frame)
+        fast = decoded(frame)
         slow = deep.decode(frame)
         if isinstance(fast, Skip) and fast.why in UNKNOWN:
             continue  # it does not know: whoever does may answer
@@ -68,6 +68,6 @@ def test_a_broken_packet_is_never_fatal(payload: bytes, breaks: list[tuple[int, 
         if at < len(data):
             data[at] = value
     frame = Frame(1, 1, bytes(data[: max(cut, 1)]), len(data), None, 1)
-    fast, slow = wire.decode(frame), deep.decode(frame)
+    fast, slow = decoded(frame), deep.decode(frame)
     unknown = [one for one in (fast, slow) if isinstance(one, Skip) and one.why in UNKNOWN]
     assert unknown or told(fast) == told(slow)

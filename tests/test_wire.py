@@ -5,13 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcapeda.model import Datagram, Fragment, Frame, Skip, Why
-from pcapeda.net import walk, wire
+from pcapeda.net import walk
 from pcapeda.net.extract import UNKNOWN
+from tests.frames import decoded
 from tests.stacks import HOST6, PEER6, checksum, ether, hexed, ip4, ip6, udp
 
 
 def decode(data: bytes, *, linktype: int = 1, length: int | None = None) -> Datagram | Fragment | Skip:
-    return wire.decode(Frame(5, linktype, data, length or len(data), "eth0", 9))
+    return decoded(Frame(5, linktype, data, length or len(data), "eth0", 9))
 
 
 def udp6(payload: bytes = b"hello world", **fields: int) -> bytes:
@@ -136,7 +137,7 @@ def test_too_many_tags() -> None:
 def test_any_bytes(linktype: int, data: bytes, more: int) -> None:
     """No bytes make it raise, and the walker agrees wherever it answers."""
     frame = Frame(None, linktype, data, len(data) + more, None, 1)
-    found = wire.decode(frame)
+    found = decoded(frame)
     if isinstance(found, Skip):
         assert found.why in UNKNOWN or isinstance(walk.decode(frame), Skip)
     else:
