@@ -27,7 +27,7 @@ from benchmarks.bench import Table, capture, machine, markdown, workplace
 from benchmarks.traffic import KINDS
 from pcapeda.events.shape import Shape, packet_id
 from pcapeda.job import Job
-from pcapeda.model import Batch, BatchLimits, Outcome, Report, event_lines
+from pcapeda.model import Batch, BatchLimits, EventLines, Outcome, Report
 from pcapeda.net.extract import Extractor
 from pcapeda.net.files import Capture
 from pcapeda.pipeline import execute
@@ -87,7 +87,7 @@ def walk(path: Path, stream: TextIO) -> tuple[Counter[str], int, int]:
             times.append(now())
             entries = shape.entries(found)
             times.append(now())
-            text = event_lines(entries)
+            text = EventLines()(entries)
             times.append(now())
             stream.write(text)
             stream.flush()
@@ -111,7 +111,7 @@ def stages(path: Path, rounds: int) -> Table:
     with nowhere() as stream:
         walks = [walk(path, stream) for _ in range(rounds)]
         taken, packets, datagrams = min(walks, key=lambda one: one[0].total())
-        lines = LineSink(stream, event_lines)
+        lines = LineSink(stream, EventLines())
         nothing = min(once(path, NullSink()) for _ in range(rounds))
         printed = min(once(path, lines) for _ in range(rounds))
     rows = {
@@ -135,7 +135,7 @@ def profile(path: Path, rows: int) -> None:
     """The functions with the most time of their own."""
     profiler = cProfile.Profile()
     with nowhere() as stream:
-        profiler.runcall(whole, path, LineSink(stream, event_lines))
+        profiler.runcall(whole, path, LineSink(stream, EventLines()))
     pstats.Stats(profiler, stream=sys.stdout).strip_dirs().sort_stats("tottime").print_stats(rows)
 
 

@@ -18,7 +18,7 @@ from pcapeda.events.flows import MAX_REST
 from pcapeda.events.shape import Shape
 from pcapeda.job import Job
 from pcapeda.limits import Limits
-from pcapeda.model import Datagram, Entry, Frame, Report
+from pcapeda.model import Datagram, Entry, EventLines, Frame, Report
 from pcapeda.net.extract import Extractor
 from pcapeda.pace import Pace
 from pcapeda.parts import make_gather
@@ -223,6 +223,7 @@ def _stream(
     those after it.
     """
     delivery, unselected, clock, stop = corridor.delivery, corridor.report.unselected, corridor.clock, corridor.stop
+    form = getattr(delivery.sink, "render", None)
     ports, ignore = corridor.job.ports, corridor.ignore if live else None
     beat = clock()
     for block in source:
@@ -244,7 +245,10 @@ def _stream(
             if len(kept) < len(found):
                 unselected[OWN] += len(found) - len(kept)
             found = kept
-        delivery.add_all(shape.entries(found))
+        if not isinstance(form, EventLines):
+            delivery.add_all(shape.entries(found))
+        elif found:
+            delivery.pass_on(*shape.lines(found, form))  # lines need no entries
         if corridor.left is not None:
             corridor.left -= len(found)
         if delivery.over:

@@ -26,7 +26,7 @@ from typing import NamedTuple, Self
 from pcapeda.errors import BadConfig, WorkerLost
 from pcapeda.events import quotas
 from pcapeda.events.shape import Shape
-from pcapeda.model import Entry, Frame, Report
+from pcapeda.model import Datagram, Entry, EventLines, Frame, Report
 from pcapeda.net.extract import Extractor
 from pcapeda.net.filter import Filter
 from pcapeda.net.pcap import Layout, Span
@@ -235,8 +235,15 @@ class Crew:
         return given is not None and (not isinstance(given, _Given) or given.worker.connection.poll())
 
 
-def piece_of(entries: Sequence[Entry], render: Render | None, frame: Frame | None = None) -> tuple[Piece, bytes]:
+def piece_of(
+    datagrams: Sequence[Datagram], shape: Shape, render: Render | None, frame: Frame | None = None
+) -> tuple[Piece, bytes]:
     """Events in a row, and their bytes: rendered, or by marshal for `entries_of`."""
+    if isinstance(render, EventLines):
+        lines = shape.lines(datagrams, render)
+        body = lines.text.encode()
+        return Piece(len(body), lines.events, lines.size, lines.chunks, frame), body
+    entries = shape.entries(datagrams)
     if render is None:
         body = marshal.dumps([(*entry[:7], entry.group) for entry in entries])
     else:
@@ -293,9 +300,9 @@ def _work(order: _Order, craft: Craft, chosen: Filter | None, slots: list[mmap.m
         found, left = extractor.feed_apart(frames)
         at = 0
         for until, frame in [*left, (len(found), None)]:
-            entries = order.shape.entries(with_ports(found[at:until], craft.ports, report.unselected))
+            chosen_ones = with_ports(found[at:until], craft.ports, report.unselected)
             at = until
-            piece, body = piece_of(entries, craft.render, frame)
+            piece, body = piece_of(chosen_ones, order.shape, craft.render, frame)
             pieces.append(piece)
             _put(memory, body, written)
             written += len(body)

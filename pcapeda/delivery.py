@@ -215,8 +215,11 @@ class Delivery:
                 self.add(entries[at])
                 at += 1
 
-    def pass_on(self, lines: memoryview, events: int, size: int, chunks: int) -> None:
-        """Events of one datagram each that were rendered elsewhere, for a sink that can pass them on."""
+    def pass_on(self, lines: str | memoryview, events: int, size: int, chunks: int) -> None:
+        """Events of one datagram each that were rendered already, for a sink that can pass them on."""
+        batch = self._batcher.take()
+        if batch is not None:
+            self._dispatch(Try(batch, 1, self._clock()))
         report = self._report
         if self.down is None:
             report.requests += 1

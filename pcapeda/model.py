@@ -8,12 +8,14 @@ import json
 import time
 from binascii import a2b_base64, b2a_base64
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
 from pcapeda.errors import ExitStatus, PcapedaError, SinkDown
@@ -174,7 +176,8 @@ def _unique(name: str, detail: str) -> str:
 
 
 def _uuid(name: str, detail: str) -> str:
-    name = _unique(name, detail)
+    if len(name) != 32:
+        name = _unique(name, detail)
     return f"{name[:8]}-{name[8:12]}-8{name[13:16]}-{_VARIANT[name[16]]}{name[17:20]}-{name[20:]}"
 
 
@@ -225,7 +228,7 @@ class Entry(NamedTuple):
 
         All members that TestEventPattern asks for are there (EventBridge User Guide, 'Event structure').
         """
-        return event_lines((self,), account, region, now_ns=now_ns)[:-1]
+        return EventLines(account, region, now_ns)((self,))[:-1]
 
     def envelope(self, account: str = ACCOUNT, region: str = REGION, *, now_ns: int | None = None) -> dict[str, Any]:
         """The same event as data."""
@@ -317,27 +320,51 @@ def _flat(name: str, value: object) -> Iterator[tuple[str, str]]:
         yield name, value if isinstance(value, str) else _json(value)
 
 
-def event_lines(
-    entries: Iterable[Entry], account: str = ACCOUNT, region: str = REGION, *, now_ns: int | None = None
-) -> str:
-    """Many events as rules and targets see them, each a line of JSON: `Entry.event_json` and a newline."""
-    pieces: list[str] = []
-    add = pieces.append
-    second, when, kind, where = -1, "", "", ""
-    same: tuple[str, str, tuple[str, ...]] | None = None
-    for source, detail_type, detail, time_ns, resources, _, name, _, _, _, _ in entries:
-        if time_ns is None:
-            time_ns = now_ns if now_ns is not None else time.time_ns()
-        if time_ns // 1_000_000_000 != second:
-            second = time_ns // 1_000_000_000
-            when = _iso_second(second)
-        if (source, detail_type, resources) != same:
-            same = source, detail_type, resources
-            kind, where = _around(detail_type, source, account, region, resources)
-        add(f'{{"version":"0","id":"{_uuid(name, detail)}",{kind},"time":"{when}Z",{where},"detail":')
-        add(detail)  # which is long: it is copied once, with all the others
-        add("}\n")
-    return "".join(pieces)
+@dataclass(frozen=True)
+class EventLines:
+    """Writes events as rules and targets see them, each a line of JSON: `Entry.event_json` and a newline.
+
+    `now_ns` is the time of those that have none of their own; None: that of writing.
+    """
+
+    account: str = ACCOUNT
+    region: str = REGION
+    now_ns: int | None = None
+
+    def __call__(self, entries: Iterable[Entry]) -> str:
+        """The lines of entries."""
+        return "".join([self.write(*kind, map(_EVENT, group)) for kind, group in groupby(entries, _KIND)])
+
+    def write(
+        self,
+        source: str,
+        detail_type: str,
+        resources: tuple[str, ...],
+        events: Iterable[tuple[str, int | None, str]],
+    ) -> str:
+        """The lines of events of one kind, each given by its detail, its time and its PacketId."""
+        kind, where = _around(detail_type, source, self.account, self.region, resources)
+        pieces: list[str] = []
+        add = pieces.append
+        second, when = -1, ""
+        for detail, time_ns, name in events:
+            if time_ns is None:
+                time_ns = time.time_ns() if self.now_ns is None else self.now_ns
+            if time_ns // 1_000_000_000 != second:
+                second = time_ns // 1_000_000_000
+                when = _iso_second(second)
+            add(f'{{"version":"0","id":"{_uuid(name, detail)}",{kind},"time":"{when}Z",{where},"detail":')
+            add(detail)  # which is long: it is copied once, with all the others
+            add("}\n")
+        return "".join(pieces)
+
+
+_KIND: Callable[[Entry], tuple[str, str, tuple[str, ...]]] = itemgetter(
+    *map(Entry._fields.index, ("source", "detail_type", "resources"))
+)
+_EVENT: Callable[[Entry], tuple[str, int | None, str]] = itemgetter(
+    *map(Entry._fields.index, ("detail", "time_ns", "id"))
+)
 
 
 def entry_lines(entries: Iterable[Entry], bus: str | None = None) -> str:

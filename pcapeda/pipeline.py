@@ -243,7 +243,7 @@ def _hand_round(
             delivery.pass_on(data, piece.events, piece.size, piece.chunks)
         if piece.frame is not None:
             found = with_ports(extractor.feed_all((piece.frame,)), job.ports, reading.unselected)
-            piece, body = piece_of(shape.entries(found), render)
+            piece, body = piece_of(found, shape, render)
             use(piece, memoryview(body))
 
     checked: set[int] = set()

@@ -6,14 +6,13 @@
 import hashlib
 import io
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pcapeda.errors import PcapedaError
 from pcapeda.events.shape import Shape
 from pcapeda.job import Job
-from pcapeda.model import Report, entry_lines, event_lines
+from pcapeda.model import EventLines, Report, entry_lines
 from pcapeda.pipeline import execute
 from pcapeda.sinks.lines import LineSink
 
@@ -45,7 +44,7 @@ def captures(folder: Path) -> list[Path]:
 def digest(path: Path, way: str) -> str:
     """Of all lines that a replay prints, as events and as entries, and of what its report counts."""
     text = io.StringIO()
-    as_events = partial(event_lines, now_ns=0)  # which is the time of events of a capture without times
+    as_events = EventLines(now_ns=0)  # which is the time of events of a capture without times
     report = Report()
     try:
         report = execute(

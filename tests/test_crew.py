@@ -6,7 +6,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -15,7 +14,7 @@ import pytest
 from pcapeda.errors import BadConfig, ExitStatus
 from pcapeda.events.shape import Shape
 from pcapeda.job import Job
-from pcapeda.model import Report, entry_lines, event_lines
+from pcapeda.model import EventLines, Report, entry_lines
 from pcapeda.pipeline import execute
 from pcapeda.sinks.lines import LineSink
 from pcapeda.sinks.memory import MemorySink
@@ -52,7 +51,7 @@ def test_every_capture_gives_the_same_bytes(asked: dict[str, object]) -> None:
     for jobs in (1, 3):
         text = io.StringIO()
         job = Job(captures=PATHS, jobs=jobs, **asked)  # type: ignore[arg-type]
-        reports.append(execute(job, sink=LineSink(text, partial(event_lines, now_ns=0))))
+        reports.append(execute(job, sink=LineSink(text, EventLines(now_ns=0))))
         texts.append(text.getvalue())
     assert texts[0] == texts[1]
     assert texts[0].count("\n") == reports[0].events > 0
@@ -91,7 +90,7 @@ def hooked(text: io.StringIO, hook: Callable[[], object]) -> LineSink:
             super().pass_on(lines)
             hook()
 
-    return Hooked(text, event_lines)
+    return Hooked(text, EventLines())
 
 
 def workers(of: int) -> list[int]:

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcapeda.errors import BadConfig
+from pcapeda.events import quotas
 from pcapeda.events.schema import schema
 from pcapeda.events.shape import JSON_DEPTH, Shape, json_object, packet_id, printable_text
-from pcapeda.model import Datagram
+from pcapeda.model import Datagram, EventLines
 from tests.datagrams import EXAMPLE, datagrams
 
 
@@ -67,6 +68,18 @@ def test_the_proxylity_shape() -> None:
             }
         ]
     }
+
+
+@pytest.mark.parametrize("name", ["full", "minimal", "proxylity"])
+@given(st.lists(datagrams(), max_size=5), st.sampled_from([1, 50_000]), st.sampled_from(["capture", "now"]))
+def test_lines_are_what_is_made_of_entries(name: str, found: list[Datagram], times: int, time: str) -> None:
+    """Text without entries in between is the same text, and counts the same; also beyond one billed chunk."""
+    found = [one._replace(payload=one.payload * times) for one in found if len(one.payload) < 5]
+    shape = Shape(name, text=name == "full", time=time, file="é.pcap", resources=("arn:aws:é",))
+    form = EventLines(region="eu-west-1", now_ns=0)
+    entries = shape.entries(found)
+    sizes = [entry.size for entry in entries]
+    assert shape.lines(found, form) == (form(entries), len(found), sum(sizes), sum(map(quotas.chunks, sizes)))
 
 
 @pytest.mark.parametrize("name", ["full", "minimal", "proxylity"])

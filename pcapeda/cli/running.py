@@ -46,12 +46,12 @@ def choose_sink(job: "Job", given: Mapping[str, Any]) -> "Sink":
         from pcapeda.view import PrettySink, open_console
 
         return PrettySink(open_console(sys.stdout), whole=given["verbose"], rules=bool(job.rules))
-    from pcapeda.model import REGION, entry_lines, entry_v2_lines, event_lines
+    from pcapeda.model import REGION, EventLines, entry_lines, entry_v2_lines
     from pcapeda.sinks.lines import LineSink
 
     region = job.bus.region or REGION
 
-    as_events: Callable[[Sequence[Entry]], str] = partial(event_lines, region=region)
+    as_events: Callable[[Sequence[Entry]], str] = EventLines(region=region)
     as_entries: Callable[[Sequence[Entry]], str] = partial(entry_lines, bus=job.bus.name)
     if job.bus.v2:
         as_entries = partial(entry_v2_lines, raw=job.bus.raw)

@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Literal, NoReturn
+from operator import itemgetter
+from typing import Literal, NamedTuple, NoReturn
 
 from pcapeda.errors import BadConfig
 from pcapeda.events import quotas
-from pcapeda.model import LAST_TIME_NS, Datagram, Entry, iso_time
+from pcapeda.model import LAST_TIME_NS, Datagram, Entry, EventLines, iso_time
 from pcapeda.sources import flow_number
 
 ShapeName = Literal["full", "minimal", "proxylity"]
@@ -60,6 +61,15 @@ def _name(
     state = _UNNAMED.copy()  # sooner than making one
     state.update(_ID_HEAD.pack(time_ns, number, source_port, port, loop) + f"{source}>{destination}\0".encode() + data)
     return state.hexdigest()
+
+
+class Lines(NamedTuple):
+    """Events in a row as text; how many there are, the sum of their sizes in bytes, and their billed chunks."""
+
+    text: str
+    events: int
+    size: int
+    chunks: int
 
 
 @dataclass(frozen=True)
@@ -152,6 +162,32 @@ class Shape:
                 entry._replace(group=self.group(flow_number(one))) for entry, one in zip(made, datagrams, strict=True)
             ]
         return made
+
+    def lines(self, datagrams: Sequence[Datagram], form: EventLines) -> Lines:
+        """The events of datagrams as text: what `form` makes of `entries`, without the entries."""
+        detail_of, timed = self._detail, self.time == "capture"
+        events: list[tuple[str, int | None, str]] = []
+        add = events.append
+        untimed = 0
+        for datagram in datagrams:
+            identity, detail = detail_of(self, datagram)
+            time_ns = datagram[0] if timed else None
+            if time_ns is None or not 0 <= time_ns <= LAST_TIME_NS:
+                time_ns = None
+                untimed += 1
+            add((detail, time_ns, identity))
+        text = form.write(self.source or "", self.detail_type or "", self.resources, events)
+        details = map(itemgetter(0), events)
+        sizes = [*map(len, details if text.isascii() else map(str.encode, details))]
+        most = self._fixed_size + quotas.TIME_BYTES  # what an event has beside its detail
+        chunks = len(events)
+        if sizes and max(sizes) + most > quotas.CHUNK_BYTES:
+            times = map(itemgetter(1), events)
+            chunks = sum(
+                quotas.chunks(size + most - (quotas.TIME_BYTES if time_ns is None else 0))
+                for size, time_ns in zip(sizes, times, strict=True)
+            )
+        return Lines(text, len(events), sum(sizes) + len(events) * most - untimed * quotas.TIME_BYTES, chunks)
 
 
 def _full(shape: Shape, datagram: Datagram) -> tuple[str, str]:

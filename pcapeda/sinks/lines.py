@@ -31,9 +31,11 @@ class LineSink:
         write_text(self._stream, self.render(batch.entries))
         return Outcome(len(batch.entries))
 
-    def pass_on(self, lines: memoryview) -> None:
-        """Write what was rendered elsewhere, in UTF-8. Raises as `send` does."""
-        if isinstance(self._stream, TextIOWrapper) and self._stream.encoding.lower() in ("utf-8", "utf8"):
+    def pass_on(self, lines: str | memoryview) -> None:
+        """Write what was rendered elsewhere, as text or in UTF-8. Raises as `send` does."""
+        if isinstance(lines, str):
+            write_text(self._stream, lines)
+        elif isinstance(self._stream, TextIOWrapper) and self._stream.encoding.lower() in ("utf-8", "utf8"):
             self._stream.flush()
             write_text(self._stream.buffer, lines)
         else:
