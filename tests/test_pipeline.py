@@ -1,5 +1,7 @@
 """The walk from frames to a sink: what is selected, what is refused, what waits, and that it always adds up."""
 
+import io
+import json
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,12 +16,13 @@ from pcapeda.delivery import Delivery
 from pcapeda.errors import BadConfig, ExitStatus, SinkDown
 from pcapeda.events.shape import Shape
 from pcapeda.job import Bus, Job
-from pcapeda.model import Entry, Frame, Report
+from pcapeda.model import Entry, EventLines, Frame, Report
 from pcapeda.net.extract import Extractor
 from pcapeda.net.write import CaptureWriter
 from pcapeda.pace import Pace
 from pcapeda.parts import forecast, make_limits, names_in_dns, rate_in_force
 from pcapeda.pipeline import execute
+from pcapeda.sinks.lines import LineSink
 from pcapeda.sinks.memory import MemorySink
 from tests.clock import FakeClock
 from tests.command import FIXTURES
@@ -109,6 +112,22 @@ def test_a_count_is_reached_to_the_frame_across_captures(count: int, tmp_path: P
     sink = MemorySink()
     report = execute(Job(captures=(str(tmp_path),), count=count), sink=sink)
     assert len(sink.entries) == report.frames == min(count, 600)
+
+
+def test_lines_keep_their_order_when_a_count_changes_the_way(tmp_path: Path) -> None:
+    """Entries that wait for their batch, since the count might have ended in their block, go before later lines."""
+    first = [*numbered(10), *[ARP] * 290]
+    for name, frames in {"a.pcap": first, "b.pcap": numbered(100)}.items():
+        with CaptureWriter(str(tmp_path / name)) as writer:
+            for one in frames:
+                writer.write(one)
+    text = io.StringIO()
+    execute(Job(captures=(str(tmp_path),), count=256), sink=LineSink(text, EventLines()))
+    told = [json.loads(line)["detail"]["Capture"] for line in text.getvalue().splitlines()]
+    assert [(one["File"], one["Frame"]) for one in told] == [
+        *(("a.pcap", number) for number in range(1, 11)),
+        *(("b.pcap", number) for number in range(1, 101)),
+    ]
 
 
 def test_a_replay_waits_for_its_rate() -> None:
