@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcapeda.model import Datagram, Fragment, Frame, Skip, Why
-from pcapeda.net import walk
+from pcapeda.net import walk, wire
 from pcapeda.net.extract import UNKNOWN
+from pcapeda.net.layers import TUNNEL_PORTS
+from tests import stacks
 from tests.frames import decoded
 from tests.stacks import HOST6, PEER6, checksum, ether, hexed, ip4, ip6, udp
 
@@ -142,3 +144,54 @@ def test_any_bytes(linktype: int, data: bytes, more: int) -> None:
         assert found.why in UNKNOWN or isinstance(walk.decode(frame), Skip)
     else:
         assert walk.decode(frame) == found
+
+
+EVERYTHING = list(stacks.everything())
+
+
+@given(
+    st.sampled_from(EVERYTHING),
+    st.lists(st.tuples(st.integers(0, 100), st.integers(0, 255)), max_size=3),
+    st.integers(0, 200) | st.none(),
+)
+def test_a_glance_is_never_wrong(
+    packet: tuple[int, str, bytes], breaks: list[tuple[int, int]], cut: int | None
+) -> None:
+    """Packets of every kind, some bytes of them changed and the end cut off: what is done at a glance is right."""
+    linktype, _, right = packet
+    data = bytearray(right)
+    for at, value in breaks:
+        if at < len(data):
+            data[at] = value
+    decoded(Frame(1, linktype, bytes(data[:cut]), len(data), None, 1))
+
+
+def test_what_may_be_a_tunnel_is_odd() -> None:
+    """Who wants to see into tunnels gets them to look at again, whichever port says so."""
+    for source, destination in [(4789, 40000), (40000, 4789), (40000, 514)]:
+        data = ether(0x0800, ip4(udp(sport=source, dport=destination)))
+        frame = Frame(1, 1, data, len(data), None, 1)
+        datagrams, _, odd = wire.glance((frame,), TUNNEL_PORTS)
+        assert odd == ([(0, frame)] if destination != 514 else [])
+        assert [*datagrams, *(one for _, one in odd)]
+
+
+def test_the_usual_link_layers_are_plain() -> None:
+    """Ethernet, up to two VLAN tags, cooked and raw captures: not one frame needs a second look."""
+    tagged = bytes(12) + hexed("8100 0006") + hexed("8100 0007")
+    for linktype, head in [
+        (1, bytes(12)),
+        (1, tagged[:16]),
+        (1, tagged),
+        (113, hexed("0000 0001 0006") + bytes(8)),
+        (276, None),
+        (101, b""),
+    ]:
+        for ethertype, packet in [(0x0800, ip4(udp())), (0x86DD, ip6(udp6()))]:
+            kind = ethertype.to_bytes(2)
+            if head is None:
+                data = kind + hexed("0000 00000001 0001 00 06") + bytes(8) + packet
+            else:
+                data = head + (kind if head else b"") + packet
+            glance = wire.glance((Frame(1, linktype, data, len(data), None, 1),))
+            assert len(glance.datagrams) == 1, (linktype, data.hex())

@@ -38,8 +38,15 @@ TCP: Final = 6
 Nothing = tuple[Why, str, int]
 """Why a frame gives no datagram, at which layer, and at which byte offset: a `Skip` without the frame's number."""
 
-_ETH_IP4: Final = ("eth", "ip4")
-_ETH_IP6: Final = ("eth", "ip6")
+_TAGS: Final = frozenset(ethertype.to_bytes(2) for ethertype in VLAN_TAGS)
+_ETHERNET: Final = b"\x00\x01"
+"""The hardware type (ARPHRD_ETHER) that a cooked header tells."""
+_ETH: Final[Via] = ("eth",)
+_SLL: Final[Via] = ("sll",)
+_SLL2: Final[Via] = ("sll2",)
+_RAW: Final[Via] = ("raw",)
+_ETH_IP4: Final[Via] = ("eth", "ip4")
+_ETH_IP6: Final[Via] = ("eth", "ip6")
 _PLAIN4_HEAD: Final = b"\x08\x00\x45"
 """EtherType IPv4, version 4 and a header of five words."""
 _PLAIN6_HEAD: Final = b"\x86\xdd\x60"
@@ -67,10 +74,10 @@ class Glance(NamedTuple):
 
 
 def glance(frames: Iterable[Frame], tunnels: Container[int] = ()) -> Glance:
-    """Decode what is plain: Ethernet without tags, and in it IPv4 without options or IPv6 without extension headers.
+    """Decode what is plain: IPv4 without options or IPv6 without extension headers, behind the usual link layers.
 
-    Most frames of most captures are, and so they are looked at here, in one step and without a call. What goes to or
-    comes from a port among `tunnels` is odd.
+    Most frames of most captures are, and so they are looked at here, in one step and, in Ethernet without tags, without
+    a call. What goes to or comes from a port among `tunnels` is odd.
     """
     datagrams: list[Datagram] = []
     nothing: list[Nothing] = []
@@ -80,41 +87,46 @@ def glance(frames: Iterable[Frame], tunnels: Container[int] = ()) -> Glance:
         time_ns, linktype, data, _, interface, number = frame
         head = data[12:15] if linktype == 1 else b""
         if head == _PLAIN4_HEAD:
-            protocol = data[23] if len(data) >= 42 else 0
+            version, at, via = 4, 14, _ETH_IP4
+        elif head == _PLAIN6_HEAD:
+            version, at, via = 6, 14, _ETH_IP6
+        elif (why := _PLAIN_NOT_IP.get(head[:2])) is not None:
+            skip(why)
+            continue
+        else:
+            version, at, via = _beginning(linktype, data)
+        if version == 4:
+            protocol = data[at + 9] if len(data) >= at + 28 else 0
             if protocol == TCP:
-                skip(_PLAIN_TCP4)
+                skip(_PLAIN_TCP4 if at == 14 else (Why.NOT_UDP, "tcp", at + 20))
                 continue
             if protocol != UDP:
                 odd.append((len(datagrams), frame))
                 continue
-            total, place, from4, to4, source_port, port, length, checksum = _PLAIN4.unpack_from(data, 16)
-            stop = 34 + length
+            total, place, from4, to4, source_port, port, length, checksum = _PLAIN4.unpack_from(data, at + 2)
+            stop = at + 20 + length
             if place & 0x3FFF or not 8 <= length <= total - 20 or stop > len(data):
                 odd.append((len(datagrams), frame))
                 continue
-            status = "absent" if not checksum else "bad" if residue(data[26:stop], UDP + length) else "good"
-            source, destination, payload, version, via = text4(from4), text4(to4), data[42:stop], 4, _ETH_IP4
-        elif head == _PLAIN6_HEAD and len(data) >= 62:
-            protocol = data[20]
+            status = "absent" if not checksum else "bad" if residue(data[at + 12 : stop], UDP + length) else "good"
+            source, destination, payload = text4(from4), text4(to4), data[at + 28 : stop]
+        elif version == 6 and len(data) >= at + 48:
+            protocol = data[at + 6]
             if protocol == TCP:
-                skip(_PLAIN_TCP6)
+                skip(_PLAIN_TCP6 if at == 14 else (Why.NOT_UDP, "tcp", at + 40))
                 continue
             if protocol != UDP:
                 odd.append((len(datagrams), frame))
                 continue
-            total, from6, to6, source_port, port, length, checksum = _PLAIN6.unpack_from(data, 18)
-            stop = 54 + length
+            total, from6, to6, source_port, port, length, checksum = _PLAIN6.unpack_from(data, at + 4)
+            stop = at + 40 + length
             if not 8 <= length <= total or stop > len(data):
                 odd.append((len(datagrams), frame))
                 continue
-            status = "bad" if not checksum or residue(data[22:stop], UDP + length) else "good"
-            source, destination, payload, version, via = text6(from6), text6(to6), data[62:stop], 6, _ETH_IP6
+            status = "bad" if not checksum or residue(data[at + 8 : stop], UDP + length) else "good"
+            source, destination, payload = text6(from6), text6(to6), data[at + 48 : stop]
         else:
-            why = _PLAIN_NOT_IP.get(head[:2])
-            if why is None:
-                odd.append((len(datagrams), frame))
-            else:
-                skip(why)
+            odd.append((len(datagrams), frame))
             continue
         if tunnels and (port in tunnels or source_port in tunnels):
             odd.append((len(datagrams), frame))
@@ -130,6 +142,30 @@ def glance(frames: Iterable[Frame], tunnels: Container[int] = ()) -> Glance:
             )
         )  # fmt: skip
     return Glance(datagrams, nothing, odd)
+
+
+def _beginning(linktype: int, data: bytes) -> tuple[int, int, Via]:
+    """The version of a plain IP header behind VLAN tags or in a cooked or raw capture, where it begins, and the layers
+    up to it; all of it nothing where there is none."""
+    if linktype == 1:
+        at, via, tags = 14, _ETH, 0
+        while data[at - 2 : at] in _TAGS and tags < 2 and len(data) > at + 4:
+            via = _longer(via, f"vlan:{(data[at] & 0x0F) << 8 | data[at + 1]}")
+            at, tags = at + 4, tags + 1
+        head = data[at - 2 : at + 1]
+    elif linktype == 113 and data[2:4] == _ETHERNET:
+        at, via, head = 16, _SLL, data[14:17]
+    elif linktype == 276 and data[8:10] == _ETHERNET:
+        at, via, head = 20, _SLL2, data[:2] + data[20:21]
+    elif linktype == 101:
+        at, via, head = 0, _RAW, (b"\x86\xdd" if data[:1] == b"\x60" else b"\x08\x00") + data[:1]
+    else:
+        return 0, 0, ()
+    if head == _PLAIN4_HEAD:
+        return 4, at, _longer(via, "ip4")
+    if head == _PLAIN6_HEAD:
+        return 6, at, _longer(via, "ip6")
+    return 0, 0, ()
 
 
 def decode(frame: Frame) -> Found:
