@@ -1,5 +1,8 @@
 """The fast path: lengths, cuts and checksums have one outcome each."""
 
+import struct
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +11,7 @@ from pcapeda.model import Datagram, Fragment, Frame, Skip, Why
 from pcapeda.net import walk, wire
 from pcapeda.net.extract import UNKNOWN
 from pcapeda.net.layers import TUNNEL_PORTS
+from pcapeda.net.udp import residue
 from tests import stacks
 from tests.frames import decoded
 from tests.stacks import HOST6, PEER6, checksum, ether, hexed, ip4, ip6, udp
@@ -195,3 +199,14 @@ def test_the_usual_link_layers_are_plain() -> None:
                 data = head + (kind if head else b"") + packet
             glance = wire.glance((Frame(1, linktype, data, len(data), None, 1),))
             assert len(glance.datagrams) == 1, (linktype, data.hex())
+
+
+@pytest.mark.parametrize("size", [*range(5), *range(108, 117), *range(508, 517), *range(1020, 1030), 65_515])
+@pytest.mark.parametrize("kind", ["any", "most", "least"])
+def test_the_sum_of_a_checksum(size: int, kind: str) -> None:
+    """Whatever way a length takes, it is the sum of the words, as adding them one by one gives."""
+    data = {"any": Random(size).randbytes(size), "most": b"\xff" * size, "least": bytes(size)}[kind]
+    padded = data + bytes(size % 2)
+    words = struct.unpack(f"!{len(padded) // 2}H", padded)
+    for more in (0, 1, 17 + size):
+        assert residue(data, more) == (sum(words) + more) % 0xFFFF

@@ -5,6 +5,7 @@ from functools import partial
 from socket import AF_INET6, inet_ntoa, inet_ntop
 from struct import Struct
 from typing import Final
+from zlib import adler32
 
 from pcapeda.model import Datagram, Frame, Skip, Why
 
@@ -33,7 +34,11 @@ text4 = _Texts(inet_ntoa, 16384).__getitem__
 text6 = _Texts(partial(inet_ntop, AF_INET6), 8192).__getitem__
 """Sixteen bytes as text in the form of RFC 5952."""
 
-_HALVES: Final = tuple((bits, (1 << bits) - 1) for bits in (8192, 4096, 2048))
+SHORT: Final = 112
+"""Up to so many bytes the sum is taken from one big integer; its remainder costs by the digit."""
+
+EXACT: Final = 256
+"""So many bytes add up to less than 65,521, by which Adler-32 (RFC 1950) divides: there it gives their very sum."""
 
 
 def residue(data: bytes, more: int) -> int:
@@ -41,14 +46,18 @@ def residue(data: bytes, more: int) -> int:
 
     One's complement addition is addition modulo 65535; an odd last byte counts as the high half of its word.
     """
-    total = int.from_bytes(data)
     size = len(data)
-    if size > 256:
-        # A division costs by the bit, and 2**16 is 1 modulo 65535: a number's upper part may be added to its lower.
-        for bits, lower in _HALVES:
-            if size << 3 > bits:
-                total = (total >> bits) + (total & lower)
-    return ((total << 8 if size & 1 else total) + more) % 0xFFFF
+    if size <= SHORT:
+        total = int.from_bytes(data)
+        return ((total << 8 if size & 1 else total) + more) % 0xFFFF
+    # Nothing in Python adds words in C. Adler-32 adds bytes: its lower half is one more than their sum.
+    high, low = data[::2], data[1::2]
+    if size <= 2 * EXACT:
+        return ((adler32(high) & 0xFFFF) * 256 + (adler32(low) & 0xFFFF) + more - 257) % 0xFFFF
+    for at in range(0, len(high), EXACT):
+        some, others = high[at : at + EXACT], low[at : at + EXACT]
+        more += (adler32(some) & 0xFFFF) * 256 + (adler32(others) & 0xFFFF) - 257
+    return more % 0xFFFF
 
 
 def finish(
