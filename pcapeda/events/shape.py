@@ -31,8 +31,8 @@ JSON_DEPTH = 500
 """Deepest nesting of a payload that becomes Json. EventBridge would take nearly 1,000, but readers of events give up
 earlier, this program's own among them; the payload itself is in the event in any case."""
 
-_PORTS = tuple(map(str, range(1 << 16)))
-"""Every port as text: 4 MiB, and half the time of making the text anew."""
+_SHORTS = tuple(map(str, range(1 << 16)))
+"""Every number of sixteen bits as text: 4 MiB, and half the time of making the text anew."""
 
 _ID_HEAD = struct.Struct("!qQHHI")
 _NO_TIME = -(1 << 63)
@@ -204,19 +204,19 @@ def _full(shape: Shape, datagram: Datagram) -> tuple[str, str]:
     if not whole:
         odd += ',"Truncated":true'
     detail = (
-        f'{{"Destination":{{"IpAddress":"{destination}","Port":{_PORTS[port]}}},'
-        f'"Source":{{"IpAddress":"{source}","Port":{_PORTS[source_port]}}},'
-        f'"IpVersion":{version},"Length":{length},'
+        f'{{"Destination":{{"IpAddress":"{destination}","Port":{_SHORTS[port]}}},'
+        f'"Source":{{"IpAddress":"{source}","Port":{_SHORTS[source_port]}}},'
+        f'"IpVersion":{_SHORTS[version]},"Length":{_SHORTS[length] if length <= 0xFFFF else length},'
         f'"Checksum":"{hex(checksum) if checksum > 0xFFF else f"0x{checksum:04x}"}","ChecksumStatus":"{status}"{stamp},'
         f'"Capture":{{"Frame":{number}{shape._origin or _interface(interface)}}}{odd},'
-        f'"PacketId":"{identity}","Payload":"{b2a_base64(payload, newline=False).decode("ascii")}"'
+        f'"PacketId":"{identity}","Payload":"{b2a_base64(payload, newline=False).decode()}"'
         f"{shape.extras(payload) if shape._extra else ''}}}"
     )
     return identity, detail
 
 
 def _minimal(shape: Shape, datagram: Datagram) -> tuple[str, str]:
-    payload = b2a_base64(datagram.payload, newline=False).decode("ascii")
+    payload = b2a_base64(datagram.payload, newline=False).decode()
     detail = f'{{"Destination":{{"Port":{datagram.destination_port}}},"Payload":"{payload}"}}'
     return packet_id(datagram, shape.loop), detail
 
@@ -228,7 +228,7 @@ def _proxylity(shape: Shape, datagram: Datagram) -> tuple[str, str]:
         f'{{"Messages":[{{"Tag":"{identity}",'
         f'"Remote":{{"IpAddress":"{datagram.source}","Port":{datagram.source_port}}},'
         f'"Local":{{"IpAddress":"{datagram.destination}","Port":{datagram.destination_port}}},'
-        f'"Data":"{b2a_base64(datagram.payload, newline=False).decode("ascii")}"{stamp}}}]}}'
+        f'"Data":"{b2a_base64(datagram.payload, newline=False).decode()}"{stamp}}}]}}'
     )
 
 
