@@ -4,26 +4,17 @@ The one process that reads finds where records end and hands spans of them round
 comes back is passed on in the order of the capture, so that the events are the same as those of one process, to the
 byte. What depends on frames before it (fragments; layers that only Scapy may know) a worker leaves to the reader.
 
-A span and what is made of it lie in memory that both processes see; only words about it go through a socket. A worker
-ends with the reader: when its socket is closed.
+A span and what is made of it lie in memory that both processes see; only words about it go through a socket.
 """
 
-import contextlib
 import marshal
 import mmap
-import os
-import signal
-import socket
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
-from pcapeda.errors import BadConfig, WorkerLost
+from pcapeda.errors import WorkerLost
 from pcapeda.events import quotas
 from pcapeda.events.shape import Shape
 from pcapeda.model import Datagram, Entry, EventLines, Frame, Report
@@ -31,15 +22,10 @@ from pcapeda.net.extract import Extractor
 from pcapeda.net.filter import Filter
 from pcapeda.net.pcap import Layout, Span
 from pcapeda.selection import selected, with_ports
-
-SLOTS = 2
-"""Spans that one worker has at a time: one at work, one that waits for it."""
+from pcapeda.workers import SLOTS, Worker, Workers, put, serve
 
 MOST_RECORDS = 4096
 """Records in one span."""
-
-SLOT_BYTES = 4 << 20
-"""Memory of a slot to begin with: it grows when a span, or what is made of it, is larger."""
 
 Render = Callable[[Sequence[Entry]], str]
 
@@ -64,7 +50,8 @@ class _Order(NamedTuple):
     records: int
     layout: Layout | None
     """None: the bytes are frames, by marshal."""
-    shape: Shape
+    shape: Shape | None
+    """None: that of the order before."""
 
 
 class Piece(NamedTuple):
@@ -94,75 +81,28 @@ Use = Callable[[Piece, memoryview], None]
 class _Given(NamedTuple):
     """A span that somebody works on: who, in which slot, and what to do with what comes back."""
 
-    worker: "_Worker"
+    worker: Worker
     slot: int
     use: Use
     report: Report
     records: int
 
 
-class _Worker:
-    """A process of the crew, as the reader sees it."""
-
-    def __init__(self, craft: Craft) -> None:
-        ours, theirs = socket.socketpair()
-        files = [os.memfd_create(f"pcapeda-{number}") for number in range(SLOTS)]
-        for file in files:
-            os.ftruncate(file, SLOT_BYTES)
-        self.slots = [mmap.mmap(file, SLOT_BYTES) for file in files]
-        passed = [theirs.fileno(), *files]
-        # No fork: other threads may hold locks. No multiprocessing: it would run the main program once more.
-        code = "import sys; sys.path[:] = sys.argv[2:]; from pcapeda.crew import work; work(sys.argv[1])"
-        self._process = subprocess.Popen(  # noqa: S603 - this very interpreter
-            [sys.executable, "-c", code, ",".join(map(str, passed)), *sys.path],
-            pass_fds=passed,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )
-        for file in files:
-            os.close(file)
-        theirs.close()
-        self.connection = Connection(ours.detach())
-        self.connection.send(craft)
-
-    def close(self) -> None:
-        """End the process, at once: nothing that it makes is wanted any more."""
-        self.connection.close()
-        self._process.kill()
-        self._process.wait()
-        for slot in self.slots:
-            with contextlib.suppress(BufferError):  # somebody still looks at it: it goes with the last one
-                slot.close()
-
-
 class Crew:
-    """So many workers. What is given is taken back in the same order, one span after the other."""
+    """The workers at work. What is given is taken back in the same order, one span after the other.
 
-    def __init__(self, number: int, craft: Craft) -> None:
+    Raises `WorkerLost` if one of them has ended.
+    """
+
+    def __init__(self, workers: Workers, craft: Craft) -> None:
         self.craft = craft
-        self._workers: list[_Worker] = []
+        self._workers = workers.all
+        self._shapes: dict[int, Shape] = {}
+        """The shape that each worker knows."""
         self._given: deque[_Given | Callable[[], None]] = deque()
         self._turn = 0
-        try:
-            for _ in range(number):
-                self._workers.append(_Worker(craft))
-        except OSError as error:
-            self.close()
-            raise BadConfig(f"--jobs {number}: cannot start so many processes: {error.strerror}") from None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End all of them, whatever they are at."""
         for worker in self._workers:
-            worker.close()
-        self._workers.clear()
+            _send(worker, craft)
 
     def give(self, span: Span | list[Frame], shape: Shape, use: Use, report: Report) -> None:
         """Give the next worker a span; what was ready before, or must be so that it has room, is taken first.
@@ -171,19 +111,19 @@ class Crew:
         """
         while sum(isinstance(one, _Given) for one in self._given) >= len(self._workers) * SLOTS or self._ready():
             self.take()
-        worker = self._workers[self._turn % len(self._workers)]
+        number = self._turn % len(self._workers)
+        worker = self._workers[number]
         slot = self._turn // len(self._workers) % SLOTS
         self._turn += 1
         if isinstance(span, Span):
-            number, records, data, layout = span
+            before, records, data, layout = span
         else:
-            number, records, layout = 0, len(span), None
+            before, records, layout = 0, len(span), None
             data = marshal.dumps([tuple(frame) for frame in span])
-        _put(worker.slots[slot], data)
-        try:
-            worker.connection.send(_Order(slot, len(data), number, records, layout, shape))
-        except OSError:
-            raise _lost() from None
+        put(worker.slots[slot], data)
+        known = self._shapes.get(number) is shape
+        self._shapes[number] = shape
+        _send(worker, _Order(slot, len(data), before, records, layout, None if known else shape))
         self._given.append(_Given(worker, slot, use, report, records))
 
     def then(self, action: Callable[[], None]) -> None:
@@ -258,55 +198,55 @@ def entries_of(data: memoryview) -> list[Entry]:
     return [new(Entry, (*one, None, (), 1, group)) for *one, group in marshal.loads(data)]  # noqa: S302 - from our own worker
 
 
+def _send(worker: Worker, words: object) -> None:
+    try:
+        worker.connection.send(words)
+    except OSError:
+        raise _lost() from None
+
+
 def _lost() -> WorkerLost:
     return WorkerLost("a worker process ended before its time (killed, or out of memory)", hint="try a smaller --jobs")
-
-
-def _put(memory: mmap.mmap, data: bytes, at: int = 0) -> None:
-    end = at + len(data)
-    if end > len(memory):
-        memory.resize(max(end, 2 * len(memory)))
-    memory[at:end] = data
 
 
 # In the worker's process
 
 
 def work(passed: str) -> None:
-    """The life of a worker: `passed` are its descriptors, of a socket and of the slots."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the reader, which ends us
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    descriptor, *files = map(int, passed.split(","))
-    slots = [mmap.mmap(file, SLOT_BYTES) for file in files]
-    connection = Connection(descriptor)
-    with contextlib.suppress(EOFError, ConnectionError):
-        craft: Craft = connection.recv()
-        chosen = None if craft.filter is None else Filter(craft.filter)
-        while True:
-            connection.send(_work(connection.recv(), craft, chosen, slots))
+    """The life of a worker; `passed` are its descriptors."""
+    serve(passed, _Craftsman)
 
 
-def _work(order: _Order, craft: Craft, chosen: Filter | None, slots: list[mmap.mmap]) -> _Answer:
-    memory = slots[order.slot]
-    if order.size > len(memory):
-        memory.resize(memory.size())
-    data = memory[: order.size]
-    report = Report()
-    extractor = Extractor(report, decapsulate=craft.decapsulate, apart=True)
-    pieces: list[Piece] = []
-    written = 0
-    for block in _blocks(order, data):
-        frames = block if chosen is None else selected(block, chosen, report)
-        found, left = extractor.feed_apart(frames)
-        at = 0
-        for until, frame in [*left, (len(found), None)]:
-            chosen_ones = with_ports(found[at:until], craft.ports, report.unselected)
-            at = until
-            piece, body = piece_of(chosen_ones, order.shape, craft.render, frame)
-            pieces.append(piece)
-            _put(memory, body, written)
-            written += len(body)
-    return _Answer(pieces, report)
+class _Craftsman:
+    """Makes of spans what a craft asks for."""
+
+    def __init__(self, craft: Craft) -> None:
+        self._craft = craft
+        self._chosen = None if craft.filter is None else Filter(craft.filter)
+        self._shape = Shape()
+
+    def __call__(self, order: _Order, slots: list[mmap.mmap]) -> _Answer:
+        self._shape = shape = order.shape or self._shape
+        craft, chosen, memory = self._craft, self._chosen, slots[order.slot]
+        if order.size > len(memory):
+            memory.resize(memory.size())
+        data = memory[: order.size]
+        report = Report()
+        extractor = Extractor(report, decapsulate=craft.decapsulate, apart=True)
+        pieces: list[Piece] = []
+        written = 0
+        for block in _blocks(order, data):
+            frames = block if chosen is None else selected(block, chosen, report)
+            found, left = extractor.feed_apart(frames)
+            at = 0
+            for until, frame in [*left, (len(found), None)]:
+                datagrams = with_ports(found[at:until], craft.ports, report.unselected)
+                at = until
+                piece, body = piece_of(datagrams, shape, craft.render, frame)
+                pieces.append(piece)
+                put(memory, body, written)
+                written += len(body)
+        return _Answer(pieces, report)
 
 
 def _blocks(order: _Order, data: bytes) -> Iterable[list[Frame]]:

@@ -451,6 +451,10 @@ class Carrier(Protocol):
         """Release what is held; what is still under way is given up."""
 
 
+_TIMES = ("first_ns", "last_ns")
+"""The members of a report that are times: of these 0 is not nothing."""
+
+
 @dataclass
 class Report:
     """The count of everything, so that nothing is lost in silence. `adds_up` is the law of conservation."""
@@ -533,6 +537,13 @@ class Report:
     ended_by: PcapedaError | None = None
     """Why the sink was given up in the middle of the run."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is not zero: workers send one of these for every few hundred packets."""
+        return {name: value for name, value in vars(self).items() if value or (value is not None and name in _TIMES)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(vars(Report()) | state)
+
     def remember(self, code: str, message: str) -> None:
         """Keep the first message of a code: enough to tell a person, and bounded."""
         if message:
@@ -547,11 +558,12 @@ class Report:
 
     def merge(self, other: "Report") -> None:
         """Add the counts of `other` to this one, in place."""
+        self.span((other.first_ns, other.last_ns))
         for name, value in vars(other).items():
+            if not value or name in _TIMES:
+                continue
             mine = getattr(self, name)
-            if name in ("first_ns", "last_ns"):
-                self.span([value])
-            elif name == "ended_by":
+            if name == "ended_by":
                 self.ended_by = mine or value
             elif isinstance(value, Counter):
                 mine.update(value)

@@ -39,6 +39,7 @@ from pcapeda.selection import selected, with_ports
 from pcapeda.sinks.aws import UNREACHABLE
 from pcapeda.sinks.spool import Spool
 from pcapeda.summaries import Reporter
+from pcapeda.workers import Workers
 
 if TYPE_CHECKING:
     from pcapeda.net.live import LiveSource
@@ -56,12 +57,14 @@ def execute(
     clock: Callable[[], int] = time.monotonic_ns,
     sleep: Callable[[float], object] | None = None,
     source: "LiveSource | None" = None,
+    workers: Workers | None = None,
 ) -> Report:
     """Open what the job names, run it to its end, close it all, and say what became of everything.
 
     `sink` defaults to the event bus of `job.bus`; setting `stop` ends the run early and in order; `clock` gives
     monotonic nanoseconds, `sleep` takes seconds; `source` is what `live_source` made of a job that listens, for those
-    who have claimed its sockets and then given up the right to. Raises `PcapedaError` for what is known before anything
+    who have claimed its sockets and then given up the right to; `workers` are those of a job of several processes, for
+    those who have started them before. Raises `PcapedaError` for what is known before anything
     is read (a bad option, no credentials, an unknown bus or interface); what goes wrong later is in the report.
     """
     job.check()
@@ -118,7 +121,9 @@ def execute(
             if source is not None:
                 _sniff(corridor, source, over)
             else:
-                _replay(corridor, captures, chosen)
+                if job.jobs > 1 and workers is None:
+                    workers = stack.enter_context(Workers(job.jobs))
+                _replay(corridor, captures, chosen, workers)
         finally:
             report.interrupted = stop.is_set()
             corridor.end()
@@ -131,33 +136,32 @@ def execute(
     return report
 
 
-def _replay(corridor: Corridor, captures: list[str], chosen: Filter | None) -> None:
+def _replay(corridor: Corridor, captures: list[str], chosen: Filter | None, workers: Workers | None) -> None:
     job, report = corridor.job, corridor.report
     pace = None
     if job.speed is not None or job.pps is not None:
         max_sleep_ns = None if job.max_sleep_s is None else int(job.max_sleep_s * SECOND_NS)
         pace = Pace(speed=job.speed, pps=job.pps, max_sleep_ns=max_sleep_ns)
-    with ExitStack() as stack:
-        crew = None
-        if job.jobs > 1:
+    crew = None
+    try:
+        if workers is not None:
             render = getattr(corridor.delivery.sink, "render", None)
-            crew = stack.enter_context(Crew(job.jobs, Craft(job.decapsulate, job.filter, job.ports, render)))
-        try:
-            for loop in range(job.loop) if job.loop else itertools.count():
-                frames_before = report.frames
-                for path in captures:
-                    if corridor.finished or corridor.stop.is_set():
-                        break
-                    _replay_one(corridor, path, chosen, pace, loop, crew)
-                if crew is not None:
-                    crew.take_all()
-                if corridor.finished or corridor.stop.is_set() or report.frames == frames_before:
-                    return  # without frames there is nothing to read in any of them: looping for ever would only burn
-        except WorkerLost as error:
-            assert crew is not None
-            sentence = f"{error}: {crew.drop():,} packets that it or others had are not in any count below"
-            report.failures.append(sentence)
-            corridor.watcher.note(sentence)
+            crew = Crew(workers, Craft(job.decapsulate, job.filter, job.ports, render))
+        for loop in range(job.loop) if job.loop else itertools.count():
+            frames_before = report.frames
+            for path in captures:
+                if corridor.finished or corridor.stop.is_set():
+                    break
+                _replay_one(corridor, path, chosen, pace, loop, crew)
+            if crew is not None:
+                crew.take_all()
+            if corridor.finished or corridor.stop.is_set() or report.frames == frames_before:
+                return  # without frames there is nothing to read in any of them: looping for ever would only burn
+    except WorkerLost as error:
+        lost = 0 if crew is None else crew.drop()
+        sentence = f"{error}: {lost:,} packets that it or others had are not in any count below"
+        report.failures.append(sentence)
+        corridor.watcher.note(sentence)
 
 
 def _replay_one(
@@ -243,8 +247,9 @@ def _hand_round(
             delivery.pass_on(data, piece.events, piece.size, piece.chunks)
         if piece.frame is not None:
             found = with_ports(extractor.feed_all((piece.frame,)), job.ports, reading.unselected)
-            piece, body = piece_of(found, shape, render)
-            use(piece, memoryview(body))
+            if found:
+                piece, body = piece_of(found, shape, render)
+                use(piece, memoryview(body))
 
     checked: set[int] = set()
     beat = corridor.clock()

@@ -1,5 +1,6 @@
 """`pcapeda replay`: the datagrams of captures become events."""
 
+from contextlib import ExitStack
 from typing import Annotated, Any
 
 import typer
@@ -65,16 +66,22 @@ def replay(
 
         pcapeda replay capture.pcap --dry-run
     """
-    from pcapeda.parts import forecast
+    with ExitStack() as stack:
+        workers = None
+        if jobs > 1:
+            from pcapeda.workers import Workers
 
-    job = make_job(
-        given,
-        captures=tuple(captures),
-        speed=speed,
-        pps=pps,
-        max_sleep_s=maxsleep,
-        loop=loop,
-        jobs=jobs,
-        checkpoint=checkpoint,
-    )
-    raise typer.Exit(carry_out(job, given, first_words=forecast))
+            workers = stack.enter_context(Workers(jobs))  # they get ready while this process does
+        from pcapeda.parts import forecast
+
+        job = make_job(
+            given,
+            captures=tuple(captures),
+            speed=speed,
+            pps=pps,
+            max_sleep_s=maxsleep,
+            loop=loop,
+            jobs=jobs,
+            checkpoint=checkpoint,
+        )
+        raise typer.Exit(carry_out(job, given, first_words=forecast, workers=workers))

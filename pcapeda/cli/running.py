@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pcapeda.model import Entry, Report, Sink
     from pcapeda.privileges import Account
     from pcapeda.view import Talk
+    from pcapeda.workers import Workers
 
 
 def check_output(job: "Job", given: Mapping[str, Any]) -> None:
@@ -70,12 +71,18 @@ def choose_sink(job: "Job", given: Mapping[str, Any]) -> "Sink":
 
 
 def carry_out(
-    job: "Job", given: Mapping[str, Any], *, first_words: Callable[["Job"], str], drop_to: str | None = None
+    job: "Job",
+    given: Mapping[str, Any],
+    *,
+    first_words: Callable[["Job"], str],
+    drop_to: str | None = None,
+    workers: "Workers | None" = None,
 ) -> ExitStatus:
     """Run the job with signals, progress and summary in place; the exit status says how it went.
 
     Before a run that costs money `first_words` are said. `drop_to` is the user that the process becomes for good: what
-    needs rights (sockets, a port) is claimed before, all else is opened as that user.
+    needs rights (sockets, a port) is claimed before, all else is opened as that user. `workers` are the processes of a
+    job of several.
     """
     from pcapeda.events.quotas import FREE
     from pcapeda.parts import live_source
@@ -107,7 +114,7 @@ def carry_out(
         if costs_money:
             voice.say(first_words(job))
         watcher = voice if metrics is None else AlsoCounted(voice, metrics)
-        report = execute(job, sink=sink, watcher=watcher, stop=stop, source=source)
+        report = execute(job, sink=sink, watcher=watcher, stop=stop, source=source, workers=workers)
     if isinstance(report.ended_by, OutputClosed):
         return report.status()
     if report.ended_by is not None:

@@ -118,23 +118,32 @@ class Layout(NamedTuple):
         """The same records as one span of bytes, for others to make frames of; a quarter of the work."""
         if self.lengths != "straight":  # of these there are few, and long ones nowhere
             frames, after, needed, claimed = self.frames(window, at, number, most)
-            return Span(number, len(frames), window[at:after], self) if frames else None, after, needed, claimed
-        unpack = struct.Struct(f"{self.order}I").unpack_from
-        first, header, largest, end = at, self.header, self.largest, len(window)
-        needed = claimed = records = 0
-        while records < most:
-            start = at + header
-            if start > end:
-                needed = header
-                break
-            (captured,) = unpack(window, at + 8)
-            stop = start + captured
-            if stop > end or captured > largest:
-                needed, claimed = stop - at, captured
-                break
-            at = stop
-            records += 1
-        return Span(number, records, window[first:at], self) if records else None, at, needed, claimed
+            span = Span(number, len(frames), memoryview(window)[at:after], self) if frames else None
+            return span, after, needed, claimed
+        length_of = struct.Struct(f"{self.order}8xI").unpack_from
+        first, last, header, largest, end = at, at, self.header, self.largest, len(window)
+        records = 0
+        try:
+            # Whether a record is whole shows at the next one: at the end of the window at the latest.
+            while records < most:
+                (captured,) = length_of(window, at)
+                if captured > largest:
+                    break
+                last = at
+                at += header + captured
+                records += 1
+        except struct.error:
+            pass
+        if at > end:
+            records, at = records - 1, last
+        needed = claimed = 0
+        if records < most:
+            needed = header
+            if at + header <= end:
+                (claimed,) = length_of(window, at)
+                needed += claimed
+        span = Span(number, records, memoryview(window)[first:at], self) if records else None
+        return span, at, needed, claimed
 
 
 class Span(NamedTuple):
@@ -142,15 +151,15 @@ class Span(NamedTuple):
 
     number: int
     records: int
-    data: bytes
+    data: bytes | memoryview
     layout: Layout
 
     def blocks(self) -> Iterator[list[Frame]]:
         """The records as frames."""
-        at = 0
+        window, at = bytes(self.data), 0
         for number in range(self.number, self.number + self.records, BLOCK_FRAMES):
             most = min(BLOCK_FRAMES, self.number + self.records - number)
-            frames, at, *_ = self.layout.frames(self.data, at, number, most)
+            frames, at, *_ = self.layout.frames(window, at, number, most)
             yield frames
 
 
