@@ -1,8 +1,9 @@
 """Many processes for one replay: they decode, shape and render spans of records, and all comes back in order.
 
-The one process that reads finds where records end and hands spans of them round; the workers do what costs most; what
-comes back is passed on in the order of the capture, so that the events are the same as those of one process, to the
-byte. What depends on frames before it (fragments; layers that only Scapy may know) a worker leaves to the reader.
+The one process that reads finds where records end and hands spans of them round; when all others have enough to do, it
+takes one itself. What is made of spans is passed on in the order of the capture, so that the events are the same as
+those of one process, to the byte. What depends on frames before it (fragments; layers that only Scapy may know) is left
+until its turn has come.
 
 A span and what is made of it lie in memory that both processes see; only words about it go through a socket.
 """
@@ -10,7 +11,7 @@ A span and what is made of it lie in memory that both processes see; only words 
 import marshal
 import mmap
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -55,12 +56,11 @@ class _Order(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Events in a row: their bytes in the slot, how many there are, the sum of their sizes, their billed chunks.
+    """Events in a row: how many there are, the sum of their sizes, their billed chunks.
 
-    Then comes `frame`, which only the reader can decode, unless it is None.
+    Then comes `frame`, which only the one who has seen all frames before can decode, unless it is None.
     """
 
-    octets: int
     events: int
     size: int
     chunks: int
@@ -68,21 +68,37 @@ class Piece(NamedTuple):
 
 
 class _Answer(NamedTuple):
-    """What was made of a span. `report` counts all of its frames but those left to the reader."""
+    """What was made of a span: pieces, and how many bytes each has in the slot.
 
-    pieces: list[Piece]
+    `report` counts all of its frames but those that are left.
+    """
+
+    pieces: list[tuple[Piece, int]]
     report: Report
 
 
-Use = Callable[[Piece, memoryview], None]
-"""Takes a piece and its bytes, which are good until it returns."""
+Body = str | list[Entry] | memoryview
+"""The events of a piece: rendered, or as they are; from a worker in bytes, which are good while they are used."""
+
+Use = Callable[[Piece, Body], None]
+"""Takes a piece and its events."""
 
 
 class _Given(NamedTuple):
-    """A span that somebody works on: who, in which slot, and what to do with what comes back."""
+    """A span that a worker has: in which slot, and what to do with what comes back."""
 
     worker: Worker
     slot: int
+    use: Use
+    report: Report
+    records: int
+
+
+class _Made(NamedTuple):
+    """What was made of a span here, and what to do with it when its turn has come."""
+
+    pieces: list[tuple[Piece, str | list[Entry]]]
+    counted: Report
     use: Use
     report: Report
     records: int
@@ -97,24 +113,32 @@ class Crew:
     def __init__(self, workers: Workers, craft: Craft) -> None:
         self.craft = craft
         self._workers = workers.all
+        self._here = _Craftsman(craft)
         self._shapes: dict[int, Shape] = {}
         """The shape that each worker knows."""
-        self._given: deque[_Given | Callable[[], None]] = deque()
-        self._turn = 0
+        self._orders = [0] * len(self._workers)
+        """How many spans each worker has had, and so which of its slots is next."""
+        self._at_work = [0] * len(self._workers)
+        """How many of them were not taken back."""
+        self._given: deque[_Given | _Made | Callable[[], None]] = deque()
         for worker in self._workers:
             _send(worker, craft)
 
     def give(self, span: Span | list[Frame], shape: Shape, use: Use, report: Report) -> None:
-        """Give the next worker a span; what was ready before, or must be so that it has room, is taken first.
+        """Give a span to the worker with the least to do, or work on it here; what is ready is taken first.
 
         `use` will be called with every piece, and `report` will have what is counted. Raises `WorkerLost`.
         """
-        while sum(isinstance(one, _Given) for one in self._given) >= len(self._workers) * SLOTS or self._ready():
+        while self._ready():
             self.take()
-        number = self._turn % len(self._workers)
-        worker = self._workers[number]
-        slot = self._turn // len(self._workers) % SLOTS
-        self._turn += 1
+        least = min(self._at_work)
+        if least == SLOTS:
+            counted = Report()
+            made = list(self._here.make(span.blocks() if isinstance(span, Span) else (span,), shape, counted))
+            self._given.append(_Made(made, counted, use, report, span.records if isinstance(span, Span) else len(span)))
+            return
+        number = self._at_work.index(least)
+        worker, slot = self._workers[number], self._orders[number] % SLOTS
         if isinstance(span, Span):
             before, records, data, layout = span
         else:
@@ -124,6 +148,8 @@ class Crew:
         known = self._shapes.get(number) is shape
         self._shapes[number] = shape
         _send(worker, _Order(slot, len(data), before, records, layout, None if known else shape))
+        self._orders[number] += 1
+        self._at_work[number] += 1
         self._given.append(_Given(worker, slot, use, report, records))
 
     def then(self, action: Callable[[], None]) -> None:
@@ -138,31 +164,28 @@ class Crew:
     def take(self) -> None:
         """Take what was given first; waits for it. Raises `WorkerLost`."""
         given = self._given[0]
-        if not isinstance(given, _Given):
+        if isinstance(given, _Given):
+            try:
+                answer: _Answer = given.worker.connection.recv()
+            except (EOFError, OSError):
+                raise _lost() from None
             self._given.popleft()
+            self._at_work[self._workers.index(given.worker)] -= 1
+            _use_all(given, answer)
+            return
+        self._given.popleft()
+        if not isinstance(given, _Made):
             given()
             return
-        try:
-            answer: _Answer = given.worker.connection.recv()
-        except (EOFError, OSError):
-            raise _lost() from None
-        self._given.popleft()
-        memory = given.worker.slots[given.slot]
-        size = sum(piece.octets for piece in answer.pieces)
-        if size > len(memory):
-            memory.resize(memory.size())
-        given.report.merge(answer.report)
-        at = 0
-        for piece in answer.pieces:
-            with memoryview(memory)[at : at + piece.octets] as data:
-                given.use(piece, data)
-            at += piece.octets
+        given.report.merge(given.counted)
+        for piece, body in given.pieces:
+            given.use(piece, body)
 
     def drop(self) -> int:
         """Give up what was given and not taken; says how many packets that concerns."""
         lost = 0
         for given in self._given:
-            if isinstance(given, _Given):
+            if isinstance(given, (_Given, _Made)):
                 lost += given.records
             else:
                 given()
@@ -175,27 +198,46 @@ class Crew:
         return given is not None and (not isinstance(given, _Given) or given.worker.connection.poll())
 
 
+def _use_all(given: _Given, answer: _Answer) -> None:
+    """Hand over what came back; the slot is free afterwards."""
+    memory = given.worker.slots[given.slot]
+    size = sum(octets for _, octets in answer.pieces)
+    if size > len(memory):
+        memory.resize(memory.size())
+    given.report.merge(answer.report)
+    at = 0
+    for piece, octets in answer.pieces:
+        with memoryview(memory)[at : at + octets] as data:
+            given.use(piece, data)
+        at += octets
+
+
 def piece_of(
     datagrams: Sequence[Datagram], shape: Shape, render: Render | None, frame: Frame | None = None
-) -> tuple[Piece, bytes]:
-    """Events in a row, and their bytes: rendered, or by marshal for `entries_of`."""
+) -> tuple[Piece, str | list[Entry]]:
+    """The events of datagrams in a row: rendered, if they are to be."""
     if isinstance(render, EventLines):
         lines = shape.lines(datagrams, render)
-        body = lines.text.encode()
-        return Piece(len(body), lines.events, lines.size, lines.chunks, frame), body
+        return Piece(lines.events, lines.size, lines.chunks, frame), lines.text
     entries = shape.entries(datagrams)
-    if render is None:
-        body = marshal.dumps([(*entry[:7], entry.group) for entry in entries])
-    else:
-        body = render(entries).encode()
     sizes = [entry.size for entry in entries]
-    return Piece(len(body), len(entries), sum(sizes), sum(map(quotas.chunks, sizes)), frame), body
+    piece = Piece(len(entries), sum(sizes), sum(map(quotas.chunks, sizes)), frame)
+    return piece, entries if render is None else render(entries)
 
 
-def entries_of(data: memoryview) -> list[Entry]:
-    """The entries in a piece that was not rendered. Their datagrams stayed where they were made."""
+def entries_of(body: Body) -> list[Entry]:
+    """The entries in a piece that was not rendered. From a worker they come without their datagrams."""
+    if isinstance(body, list):
+        return body
+    assert isinstance(body, memoryview), "what is rendered has no entries"
     new = tuple.__new__
-    return [new(Entry, (*one, None, (), 1, group)) for *one, group in marshal.loads(data)]  # noqa: S302 - from our own worker
+    return [new(Entry, (*one, None, (), 1, group)) for *one, group in marshal.loads(body)]  # noqa: S302 - from our own worker
+
+
+def _bytes_of(body: str | list[Entry]) -> bytes:
+    if isinstance(body, str):
+        return body.encode()
+    return marshal.dumps([(*entry[:7], entry.group) for entry in body])
 
 
 def _send(worker: Worker, words: object) -> None:
@@ -214,7 +256,7 @@ def _lost() -> WorkerLost:
 
 def work(passed: str) -> None:
     """The life of a worker; `passed` are its descriptors."""
-    serve(passed, _Craftsman)
+    serve(passed, lambda craft: _Craftsman(craft).answer)
 
 
 class _Craftsman:
@@ -225,27 +267,34 @@ class _Craftsman:
         self._chosen = None if craft.filter is None else Filter(craft.filter)
         self._shape = Shape()
 
-    def __call__(self, order: _Order, slots: list[mmap.mmap]) -> _Answer:
-        self._shape = shape = order.shape or self._shape
-        craft, chosen, memory = self._craft, self._chosen, slots[order.slot]
-        if order.size > len(memory):
-            memory.resize(memory.size())
-        data = memory[: order.size]
-        report = Report()
+    def make(
+        self, blocks: Iterable[list[Frame]], shape: Shape, report: Report
+    ) -> Iterator[tuple[Piece, str | list[Entry]]]:
+        """The events of frames, in pieces."""
+        craft, chosen = self._craft, self._chosen
         extractor = Extractor(report, decapsulate=craft.decapsulate, apart=True)
-        pieces: list[Piece] = []
-        written = 0
-        for block in _blocks(order, data):
+        for block in blocks:
             frames = block if chosen is None else selected(block, chosen, report)
             found, left = extractor.feed_apart(frames)
             at = 0
             for until, frame in [*left, (len(found), None)]:
                 datagrams = with_ports(found[at:until], craft.ports, report.unselected)
                 at = until
-                piece, body = piece_of(datagrams, shape, craft.render, frame)
-                pieces.append(piece)
-                put(memory, body, written)
-                written += len(body)
+                yield piece_of(datagrams, shape, craft.render, frame)
+
+    def answer(self, order: _Order, slots: list[mmap.mmap]) -> _Answer:
+        """Work on what is in a slot, and put there what was made of it."""
+        self._shape = shape = order.shape or self._shape
+        memory, report = slots[order.slot], Report()
+        if order.size > len(memory):
+            memory.resize(memory.size())
+        pieces: list[tuple[Piece, int]] = []
+        written = 0
+        for piece, body in self.make(_blocks(order, memory[: order.size]), shape, report):
+            data = _bytes_of(body)
+            put(memory, data, written)
+            written += len(data)
+            pieces.append((piece, len(data)))
         return _Answer(pieces, report)
 
 

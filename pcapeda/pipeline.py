@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pcapeda.checkpoint import Checkpoint, identify
 from pcapeda.corridor import BEAT_NS, SILENT, Blocks, Corridor, Watcher, run
-from pcapeda.crew import MOST_RECORDS, Craft, Crew, Piece, entries_of, piece_of
+from pcapeda.crew import MOST_RECORDS, Body, Craft, Crew, Piece, entries_of, piece_of
 from pcapeda.delivery import Delivery
 from pcapeda.errors import BadCapture, BadConfig, BadFilter, PcapedaError, SinkDown, WorkerLost
 from pcapeda.events import quotas
@@ -122,7 +122,7 @@ def execute(
                 _sniff(corridor, source, over)
             else:
                 if job.jobs > 1 and workers is None:
-                    workers = stack.enter_context(Workers(job.jobs))
+                    workers = stack.enter_context(Workers(job.jobs - 1))
                 _replay(corridor, captures, chosen, workers)
         finally:
             report.interrupted = stop.is_set()
@@ -240,16 +240,16 @@ def _hand_round(
     """Give a capture's records to the crew; what comes back goes on to the delivery, in their order."""
     delivery, job, render = corridor.delivery, corridor.job, crew.craft.render
 
-    def use(piece: Piece, data: memoryview) -> None:
+    def use(piece: Piece, body: Body) -> None:
         if render is None:
-            delivery.add_all(entries_of(data))
+            delivery.add_all(entries_of(body))
         elif piece.events:
-            delivery.pass_on(data, piece.events, piece.size, piece.chunks)
+            assert not isinstance(body, list), "what is rendered is text"
+            delivery.pass_on(body, piece.events, piece.size, piece.chunks)
         if piece.frame is not None:
             found = with_ports(extractor.feed_all((piece.frame,)), job.ports, reading.unselected)
             if found:
-                piece, body = piece_of(found, shape, render)
-                use(piece, memoryview(body))
+                use(*piece_of(found, shape, render))
 
     checked: set[int] = set()
     beat = corridor.clock()

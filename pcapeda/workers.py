@@ -74,7 +74,7 @@ class Workers:
                 self.all.append(Worker())
         except OSError as error:
             self.close()
-            raise BadConfig(f"--jobs {number}: cannot start so many processes: {error.strerror}") from None
+            raise BadConfig(f"--jobs {number + 1}: cannot start so many processes: {error.strerror}") from None
 
     def __enter__(self) -> Self:
         return self

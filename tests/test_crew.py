@@ -127,7 +127,7 @@ def test_a_stop_delivers_what_was_read(large: Path) -> None:
 def test_workers_end_with_the_program(large: Path) -> None:
     """A reader that is killed leaves no worker behind."""
     with subprocess.Popen(
-        [*PCAPEDA, "replay", str(large), "-n", "-q", "--loop", "0", "--jobs", "2"], stdout=subprocess.PIPE, env=CLEAN
+        [*PCAPEDA, "replay", str(large), "-n", "-q", "--loop", "0", "--jobs", "3"], stdout=subprocess.PIPE, env=CLEAN
     ) as process:
         assert process.stdout is not None
         process.stdout.read(100)

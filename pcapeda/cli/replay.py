@@ -71,7 +71,7 @@ def replay(
         if jobs > 1:
             from pcapeda.workers import Workers
 
-            workers = stack.enter_context(Workers(jobs))  # they get ready while this process does
+            workers = stack.enter_context(Workers(jobs - 1))  # they get ready while this process does
         from pcapeda.parts import forecast
 
         job = make_job(
