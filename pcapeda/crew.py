@@ -124,20 +124,25 @@ class Crew:
         for worker in self._workers:
             _send(worker, craft)
 
+    def has_room(self) -> bool:
+        """Whether some worker has too little to do. What is ready is taken first. Raises `WorkerLost`."""
+        while self._ready():
+            self.take()
+        return min(self._at_work) < SLOTS
+
     def give(self, span: Span | list[Frame], shape: Shape, use: Use, report: Report) -> None:
-        """Give a span to the worker with the least to do, or work on it here; what is ready is taken first.
+        """Give a span to the worker with the least to do; frames may be worked on here, if there is no room.
 
         `use` will be called with every piece, and `report` will have what is counted. Raises `WorkerLost`.
         """
-        while self._ready():
+        while not self.has_room():
+            if isinstance(span, list):
+                counted = Report()
+                made = list(self._here.make((span,), shape, counted))
+                self._given.append(_Made(made, counted, use, report, len(span)))
+                return
             self.take()
-        least = min(self._at_work)
-        if least == SLOTS:
-            counted = Report()
-            made = list(self._here.make(span.blocks() if isinstance(span, Span) else (span,), shape, counted))
-            self._given.append(_Made(made, counted, use, report, span.records if isinstance(span, Span) else len(span)))
-            return
-        number = self._at_work.index(least)
+        number = self._at_work.index(min(self._at_work))
         worker, slot = self._workers[number], self._orders[number] % SLOTS
         if isinstance(span, Span):
             before, records, data, layout = span

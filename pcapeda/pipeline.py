@@ -253,7 +253,7 @@ def _hand_round(
 
     checked: set[int] = set()
     beat = corridor.clock()
-    for span in capture.spans(MOST_RECORDS):
+    for span in capture.spans(MOST_RECORDS, crew.has_room):
         now = corridor.clock()
         if span is None or now >= beat:
             delivery.tick()

@@ -4,7 +4,7 @@ import os
 import queue
 import stat
 import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,7 @@ STDIN = "-"
 TICK_S = 0.1
 """How long nothing may come from a pipe before the reader says so with None."""
 
-SPAN_BYTES = 1 << 19
+SPAN_BYTES = 1 << 20
 """Bytes asked of a file at once where its records go to others: their hand-over costs more than fresh memory."""
 
 PIPE_PIECE = 1 << 16
@@ -123,10 +123,10 @@ class Capture:
             self._blocks = _blocks(Stream(chunks, live=not self._regular), self._label, self._note)
         return self._blocks
 
-    def spans(self, most: int) -> Iterator[pcap.Span | list[Frame] | None]:
-        """The records in spans of up to `most` as they are in the file, or where its format has none, as `blocks()`."""
+    def spans(self, most: int, unread: Callable[[], bool]) -> Iterator[pcap.Span | list[Frame] | None]:
+        """As `blocks()`; while `unread()`, up to `most` records as they are in the file, if its format allows it."""
         chunks = self._file_chunks(SPAN_BYTES) if self._regular else self._pipe_chunks()
-        return _spans(Stream(chunks, live=not self._regular), self._label, self._note, most)
+        return _spans(Stream(chunks, live=not self._regular), self._label, self._note, most, unread)
 
     def close(self) -> None:
         """Let go of the file. A thread that waits for a pipe ends with the next bytes, or with the process."""
@@ -212,9 +212,11 @@ def _blocks(stream: Stream, name: str, note: Note) -> Iterator[list[Frame] | Non
     yield from (pcap.read if classic else pcapng.read)(stream, name, note)
 
 
-def _spans(stream: Stream, name: str, note: Note, most: int) -> Iterator[pcap.Span | list[Frame] | None]:
+def _spans(
+    stream: Stream, name: str, note: Note, most: int, unread: Callable[[], bool]
+) -> Iterator[pcap.Span | list[Frame] | None]:
     classic, stream, note = yield from _recognised(stream, name, note)
-    yield from pcap.spans(stream, name, note, most) if classic else pcapng.read(stream, name, note)
+    yield from pcap.spans(stream, name, note, most, unread) if classic else pcapng.read(stream, name, note)
 
 
 def _recognised(stream: Stream, name: str, note: Note) -> Generator[None, None, tuple[bool, Stream, Note]]:

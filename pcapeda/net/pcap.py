@@ -7,7 +7,7 @@ Wireshark's experience (wiretap/libpcap.c); whatever it reads is read here, in t
 """
 
 import struct
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import NamedTuple
 
 from pcapeda.errors import BadCapture
@@ -181,15 +181,23 @@ def read(stream: Stream, name: str, note: Note) -> Iterator[list[Frame] | None]:
             return
 
 
-def spans(stream: Stream, name: str, note: Note, most: int) -> Iterator[Span | None]:
-    """The same records, up to `most` at a time, as they are in the file."""
+def spans(
+    stream: Stream, name: str, note: Note, most: int, unread: Callable[[], bool]
+) -> Iterator[Span | list[Frame] | None]:
+    """The same records: while `unread()`, up to `most` at a time as they are in the file, else as frames."""
     layout = yield from _layout(stream, name, note)
     number = 0
     while layout is not None:
-        span, stream.at, needed, claimed = layout.skim(stream.window, stream.at, number, most)
-        if span is not None:
-            number += span.records
-            yield span
+        if unread():
+            span, stream.at, needed, claimed = layout.skim(stream.window, stream.at, number, most)
+            if span is not None:
+                number += span.records
+                yield span
+        else:
+            block, stream.at, needed, claimed = layout.frames(stream.window, stream.at, number, BLOCK_FRAMES)
+            number += len(block)
+            if block:
+                yield block
         if needed and not (yield from _go_on(stream, layout, number, needed, claimed, name, note)):
             return
 
