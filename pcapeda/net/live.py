@@ -33,7 +33,7 @@ __all__ = ["ANY", "BUFFER_BYTES", "LiveSource", "interfaces"]
 BUFFER_BYTES: Final = 64 * MIB
 """Ring memory by default: it holds a burst of 400,000 small packets (each takes its bytes and 82 more, rounded up
 to 16) of which not one has been looked at yet."""
-QUEUE_BYTES: Final = 16 * MIB
+QUEUE_BYTES: Final = 8 * MIB
 TICK_NS: Final = 100_000_000
 
 _LINGER_S: Final = 1.0
