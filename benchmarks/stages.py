@@ -33,7 +33,7 @@ from pcapeda.net.files import Capture
 from pcapeda.pipeline import execute
 from pcapeda.sinks.lines import LineSink
 
-STAGES = ("read", "decode", "identity", "shape", "render", "write")
+STAGES = ("read", "decode", "identity", "entries", "lines", "write")
 
 
 class NullSink:
@@ -72,7 +72,7 @@ def walk(path: Path, stream: TextIO) -> tuple[Counter[str], int, int]:
     """Nanoseconds of each stage over the whole capture, the number of packets, and that of datagrams."""
     taken: Counter[str] = Counter()
     packets = datagrams = 0
-    extractor, shape = Extractor(Report()), Shape(file=str(path))
+    extractor, shape, form = Extractor(Report()), Shape(file=str(path)), EventLines()
     now = time.process_time_ns
     with Capture(str(path), note=ignored) as source:
         blocks = source.blocks()
@@ -85,11 +85,11 @@ def walk(path: Path, stream: TextIO) -> tuple[Counter[str], int, int]:
             for datagram in found:
                 packet_id(datagram)
             times.append(now())
-            entries = shape.entries(found)
+            shape.entries(found)
             times.append(now())
-            text = EventLines()(entries)
+            lines = shape.lines(found, form)
             times.append(now())
-            stream.write(text)
+            stream.write(lines.text)
             stream.flush()
             times.append(now())
             taken.update(dict(zip(STAGES, map(sub, times[1:], times), strict=True)))
@@ -117,13 +117,13 @@ def stages(path: Path, rounds: int) -> Table:
     rows = {
         "read": taken["read"],
         "decode": taken["decode"],
-        "shape, with the identity": taken["shape"],
-        "  the identity alone": taken["identity"],
-        "render": taken["render"],
+        "shape into lines": taken["lines"],
         "write": taken["write"],
-        "loop, limits, delivery": nothing - taken["read"] - taken["decode"] - taken["shape"],
-        "all, to nothing": nothing,
+        "loop, limits, delivery": printed - sum(taken[stage] for stage in ("read", "decode", "lines", "write")),
         "all, to lines": printed,
+        "of a line, the identity alone": taken["identity"],
+        "instead of lines, shape into entries": taken["entries"],
+        "all, with entries, to nothing": nothing,
     }
     table = Table(f"{path.name}: {packets:,} packets, {datagrams:,} datagrams", ["stage", "ns/packet", "ns/datagram"])
     for name, nanoseconds in rows.items():

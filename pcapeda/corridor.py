@@ -67,6 +67,8 @@ class _Silent:
 
 SILENT = _Silent()
 
+_new, _RULES = tuple.__new__, Entry._fields.index("rules")
+
 
 @dataclass
 class Corridor:
@@ -102,8 +104,7 @@ class Corridor:
     @property
     def undemanding(self) -> bool:
         """Whether nothing this run was asked for is decided, counted or ended between one datagram and the next."""
-        nothing = self.rules is None and self.reporter is None and self.checkpoint is None
-        return nothing and not self.limits.any
+        return self.reporter is None and self.checkpoint is None and not self.limits.any
 
     def __post_init__(self) -> None:
         room = self.job.max_flows + MAX_REST + 1 if self.job.summaries == "flow" else 0
@@ -128,7 +129,17 @@ class Corridor:
             matched = self.rules.match_entry(entry)
         if not matched and self.job.only_matching:
             return None
-        return entry._replace(rules=tuple(rule.name for rule in matched))
+        # As `_replace` does, in a third of the time.
+        return _new(Entry, (*entry[:_RULES], tuple([rule.name for rule in matched]), *entry[_RULES + 1 :]))
+
+    def all_judged(self, entries: list[Entry]) -> list[Entry]:
+        """The same of many; what is not asked for is counted."""
+        if self.rules is None:
+            return entries
+        kept = [entry for entry in map(self.judged, entries) if entry is not None]
+        if len(kept) < len(entries):
+            self.report.unselected[NO_RULE] += len(entries) - len(kept)
+        return kept
 
     def watch(self) -> None:
         """Show the watcher how it goes."""
@@ -245,12 +256,15 @@ def _stream(
             if len(kept) < len(found):
                 unselected[OWN] += len(found) - len(kept)
             found = kept
-        if not isinstance(form, EventLines):
-            delivery.add_all(shape.entries(found))
+        number = len(found)
+        if not isinstance(form, EventLines) or corridor.rules is not None:
+            entries = corridor.all_judged(shape.entries(found))
+            delivery.add_all(entries)
+            number = len(entries)
         elif found:
             delivery.pass_on(*shape.lines(found, form))  # lines need no entries
         if corridor.left is not None:
-            corridor.left -= len(found)
+            corridor.left -= number
         if delivery.over:
             corridor.finished = True
             return ()

@@ -222,7 +222,7 @@ def test_a_trial_run_shows_its_table_and_keeps_nothing(tmp_path: Path) -> None:
 def test_stages_add_up_to_a_table(mixed: Path) -> None:
     """`make profile`: nanoseconds of every stage, and the rows of cProfile."""
     shown = python("-m", "benchmarks.stages", mixed, "--rounds", 1).decode()
-    for stage in ("read", "decode", "shape, with the identity", "render", "write", "all, to lines"):
+    for stage in ("read", "decode", "shape into lines", "write", "all, to lines", "all, with entries, to nothing"):
         assert f"\n| {stage} " in shown
     assert "tottime" in python("-m", "benchmarks.stages", mixed, "--profile", 5).decode()
 

@@ -60,9 +60,11 @@ def choose_sink(job: "Job", given: Mapping[str, Any]) -> "Sink":
         as_events = as_entries
 
     def with_rules(entries: "Sequence[Entry]") -> str:
+        # Line feeds are nowhere but at the ends of lines: JSON spells those in strings.
+        lines = as_events(entries).split("\n")
         return "".join(
-            f'{as_events((entry,))[:-2]},"matched-rules":{json.dumps(entry.rules, ensure_ascii=False)}}}\n'
-            for entry in entries
+            f'{line[:-1]},"matched-rules":{json.dumps(entry.rules, ensure_ascii=False)}}}\n'
+            for line, entry in zip(lines, entries, strict=False)
         )
 
     if output is Output.ENTRIES:
