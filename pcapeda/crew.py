@@ -28,6 +28,9 @@ from pcapeda.workers import SLOTS, Worker, Workers, put, serve
 MOST_RECORDS = 4096
 """Records in one span."""
 
+MOST_HELD = 32 << 20
+"""Bytes of events that may be ready here while a worker is not with what comes before them."""
+
 Render = Callable[[Sequence[Entry]], str]
 
 
@@ -121,6 +124,8 @@ class Crew:
         self._at_work = [0] * len(self._workers)
         """How many of them were not taken back."""
         self._given: deque[_Given | _Made | Callable[[], None]] = deque()
+        self._held = 0
+        """Bytes of the events in it that were made here."""
         for worker in self._workers:
             _send(worker, craft)
 
@@ -136,10 +141,11 @@ class Crew:
         `use` will be called with every piece, and `report` will have what is counted. Raises `WorkerLost`.
         """
         while not self.has_room():
-            if isinstance(span, list):
+            if isinstance(span, list) and self._held < MOST_HELD:
                 counted = Report()
                 made = list(self._here.make((span,), shape, counted))
                 self._given.append(_Made(made, counted, use, report, len(span)))
+                self._held += sum(piece.size for piece, _ in made)
                 return
             self.take()
         number = self._at_work.index(min(self._at_work))
@@ -182,6 +188,7 @@ class Crew:
         if not isinstance(given, _Made):
             given()
             return
+        self._held -= sum(piece.size for piece, _ in given.pieces)
         given.report.merge(given.counted)
         for piece, body in given.pieces:
             given.use(piece, body)

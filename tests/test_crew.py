@@ -11,6 +11,7 @@ from threading import Event
 
 import pytest
 
+from pcapeda import crew
 from pcapeda.errors import BadConfig, ExitStatus
 from pcapeda.events.shape import Shape
 from pcapeda.job import Job
@@ -69,6 +70,24 @@ def test_one_large_capture_gives_the_same_bytes(large: Path, shape: Shape) -> No
         assert (report.frames, report.sent) == (40_000, 40_000)
         texts.append(text.getvalue())
     assert texts[0] == texts[1]
+
+
+def test_what_the_reader_makes_ahead_is_bounded(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a worker is slow, the reader holds what comes after its span, up to a limit; then it waits for it."""
+    held = []
+    give = crew.Crew.give
+
+    def looked_at(self: crew.Crew, *given: object) -> None:
+        give(self, *given)  # type: ignore[arg-type]
+        held.append(self._held)
+
+    monkeypatch.setattr(crew, "MOST_HELD", 1)
+    monkeypatch.setattr(crew.Crew, "give", looked_at)
+    texts = [io.StringIO(), io.StringIO()]
+    for jobs, text in enumerate(texts, 1):
+        execute(Job(captures=(str(large),), jobs=jobs, loop=3), sink=LineSink(text, EventLines()))
+    assert texts[0].getvalue() == texts[1].getvalue()
+    assert 0 < max(held) < 256 * 1000  # one block of events
 
 
 def test_a_sink_that_takes_entries_gets_the_same(large: Path) -> None:
