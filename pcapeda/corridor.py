@@ -4,7 +4,7 @@ A `Corridor` is what one run carries from source to source; `run` walks the fram
 selection, limits and shape into the delivery.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -67,7 +67,7 @@ class _Silent:
 
 SILENT = _Silent()
 
-_new, _RULES = tuple.__new__, Entry._fields.index("rules")
+_new, _RULES_AT = tuple.__new__, Entry._fields.index("rules")
 
 
 @dataclass
@@ -102,8 +102,13 @@ class Corridor:
     """The capture's time so far, by which what a replay sums up and its rates per source go."""
 
     @property
+    def render(self) -> Callable[[Sequence[Entry]], str] | None:
+        """What makes text of entries, where text is all that is wanted of them: a spool would want the entries."""
+        return getattr(self.delivery.sink, "render", None) if self.job.spool is None else None
+
+    @property
     def undemanding(self) -> bool:
-        """Whether nothing this run was asked for is decided, counted or ended between one datagram and the next."""
+        """Whether nothing this run was asked for looks at the moment at which a datagram's turn comes."""
         return self.reporter is None and self.checkpoint is None and not self.limits.any
 
     def __post_init__(self) -> None:
@@ -130,7 +135,7 @@ class Corridor:
         if not matched and self.job.only_matching:
             return None
         # As `_replace` does, in a third of the time.
-        return _new(Entry, (*entry[:_RULES], tuple([rule.name for rule in matched]), *entry[_RULES + 1 :]))
+        return _new(Entry, (*entry[:_RULES_AT], tuple([rule.name for rule in matched]), *entry[_RULES_AT + 1 :]))
 
     def all_judged(self, entries: list[Entry]) -> list[Entry]:
         """The same of many; what is not asked for is counted."""
@@ -234,7 +239,7 @@ def _stream(
     those after it.
     """
     delivery, unselected, clock, stop = corridor.delivery, corridor.report.unselected, corridor.clock, corridor.stop
-    form = getattr(delivery.sink, "render", None)
+    form = corridor.render
     ports, ignore = corridor.job.ports, corridor.ignore if live else None
     beat = clock()
     for block in source:

@@ -28,8 +28,11 @@ from pcapeda.workers import SLOTS, Worker, Workers, put, serve
 MOST_RECORDS = 4096
 """Records in one span."""
 
-MOST_HELD = 32 << 20
-"""Bytes of events that may be ready here while a worker is not with what comes before them."""
+MOST_HELD = 16 << 20
+"""How much may lie ready here while a worker is not done with what comes before it: bytes of the frames it was made of,
+and `FRAME_BYTES` for each, whatever came of it."""
+
+FRAME_BYTES = 512
 
 Render = Callable[[Sequence[Entry]], str]
 
@@ -80,8 +83,8 @@ class _Answer(NamedTuple):
     report: Report
 
 
-Body = str | list[Entry] | memoryview
-"""The events of a piece: rendered, or as they are; from a worker in bytes, which are good while they are used."""
+Body = bytes | list[Entry] | memoryview
+"""The events of a piece: rendered, or as they are; those from a worker are good while they are used."""
 
 Use = Callable[[Piece, Body], None]
 """Takes a piece and its events."""
@@ -100,11 +103,13 @@ class _Given(NamedTuple):
 class _Made(NamedTuple):
     """What was made of a span here, and what to do with it when its turn has come."""
 
-    pieces: list[tuple[Piece, str | list[Entry]]]
+    pieces: list[tuple[Piece, bytes | list[Entry]]]
     counted: Report
     use: Use
     report: Report
     records: int
+    weight: int
+    """What it takes of `MOST_HELD`."""
 
 
 class Crew:
@@ -125,7 +130,9 @@ class Crew:
         """How many of them were not taken back."""
         self._given: deque[_Given | _Made | Callable[[], None]] = deque()
         self._held = 0
-        """Bytes of the events in it that were made here."""
+        """How much of it was made here, in the sense of `MOST_HELD`."""
+        self._in_hand = 0
+        """Packets that are being given."""
         for worker in self._workers:
             _send(worker, craft)
 
@@ -140,12 +147,10 @@ class Crew:
 
         `use` will be called with every piece, and `report` will have what is counted. Raises `WorkerLost`.
         """
+        self._in_hand = span.records if isinstance(span, Span) else len(span)
         while not self.has_room():
             if isinstance(span, list) and self._held < MOST_HELD:
-                counted = Report()
-                made = list(self._here.make((span,), shape, counted))
-                self._given.append(_Made(made, counted, use, report, len(span)))
-                self._held += sum(piece.size for piece, _ in made)
+                self._make(span, shape, use, report)
                 return
             self.take()
         number = self._at_work.index(min(self._at_work))
@@ -162,6 +167,17 @@ class Crew:
         self._orders[number] += 1
         self._at_work[number] += 1
         self._given.append(_Given(worker, slot, use, report, records))
+        self._in_hand = 0
+
+    def _make(self, frames: list[Frame], shape: Shape, use: Use, report: Report) -> None:
+        """Work on frames here, for when their turn comes."""
+        counted = Report()
+        pieces = list(self._here.make((frames,), shape, counted))
+        weight = counted.bytes_read + sum(len(piece.frame.data) for piece, _ in pieces if piece.frame)
+        weight += FRAME_BYTES * len(frames)
+        self._given.append(_Made(pieces, counted, use, report, len(frames), weight))
+        self._held += weight
+        self._in_hand = 0
 
     def then(self, action: Callable[[], None]) -> None:
         """Do something once all that was given so far has been taken."""
@@ -188,14 +204,14 @@ class Crew:
         if not isinstance(given, _Made):
             given()
             return
-        self._held -= sum(piece.size for piece, _ in given.pieces)
+        self._held -= given.weight
         given.report.merge(given.counted)
         for piece, body in given.pieces:
             given.use(piece, body)
 
     def drop(self) -> int:
         """Give up what was given and not taken; says how many packets that concerns."""
-        lost = 0
+        lost, self._in_hand, self._held = self._in_hand, 0, 0
         for given in self._given:
             if isinstance(given, (_Given, _Made)):
                 lost += given.records
@@ -226,29 +242,28 @@ def _use_all(given: _Given, answer: _Answer) -> None:
 
 def piece_of(
     datagrams: Sequence[Datagram], shape: Shape, render: Render | None, frame: Frame | None = None
-) -> tuple[Piece, str | list[Entry]]:
+) -> tuple[Piece, bytes | list[Entry]]:
     """The events of datagrams in a row: rendered, if they are to be."""
     if isinstance(render, EventLines):
         lines = shape.lines(datagrams, render)
-        return Piece(lines.events, lines.size, lines.chunks, frame), lines.text
+        return Piece(lines.events, lines.size, lines.chunks, frame), lines.text.encode()
     entries = shape.entries(datagrams)
     sizes = [entry.size for entry in entries]
     piece = Piece(len(entries), sum(sizes), sum(map(quotas.chunks, sizes)), frame)
-    return piece, entries if render is None else render(entries)
+    return piece, entries if render is None else render(entries).encode()
 
 
 def entries_of(body: Body) -> list[Entry]:
     """The entries in a piece that was not rendered. From a worker they come without their datagrams."""
     if isinstance(body, list):
         return body
-    assert isinstance(body, memoryview), "what is rendered has no entries"
     new = tuple.__new__
     return [new(Entry, (*one, None, (), 1, group)) for *one, group in marshal.loads(body)]  # noqa: S302 - from our own worker
 
 
-def _bytes_of(body: str | list[Entry]) -> bytes:
-    if isinstance(body, str):
-        return body.encode()
+def _bytes_of(body: bytes | list[Entry]) -> bytes:
+    if isinstance(body, bytes):
+        return body
     return marshal.dumps([(*entry[:7], entry.group) for entry in body])
 
 
@@ -281,7 +296,7 @@ class _Craftsman:
 
     def make(
         self, blocks: Iterable[list[Frame]], shape: Shape, report: Report
-    ) -> Iterator[tuple[Piece, str | list[Entry]]]:
+    ) -> Iterator[tuple[Piece, bytes | list[Entry]]]:
         """The events of frames, in pieces."""
         craft, chosen = self._craft, self._chosen
         extractor = Extractor(report, decapsulate=craft.decapsulate, apart=True)

@@ -122,7 +122,7 @@ class Job(Bounds):
     max_sleep_s: float | None = None
     loop: int = 1
     jobs: int = 1
-    """Processes that decode and shape beside the one that reads; 1: none."""
+    """Processes that decode and shape, the one that reads among them."""
     # live
     duration_s: float | None = None
     write: str | None = None

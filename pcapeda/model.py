@@ -538,7 +538,7 @@ class Report:
     """Why the sink was given up in the middle of the run."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is not zero: workers send one of these for every few hundred packets."""
+        """What is not zero: workers send one of these for every span of packets."""
         return {name: value for name, value in vars(self).items() if value or (value is not None and name in _TIMES)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -62,10 +62,10 @@ def execute(
     """Open what the job names, run it to its end, close it all, and say what became of everything.
 
     `sink` defaults to the event bus of `job.bus`; setting `stop` ends the run early and in order; `clock` gives
-    monotonic nanoseconds, `sleep` takes seconds; `source` is what `live_source` made of a job that listens, for those
-    who have claimed its sockets and then given up the right to; `workers` are those of a job of several processes, for
-    those who have started them before. Raises `PcapedaError` for what is known before anything
-    is read (a bad option, no credentials, an unknown bus or interface); what goes wrong later is in the report.
+    monotonic nanoseconds, `sleep` takes seconds. `source` is what `live_source` made of a job that listens, for those
+    who have claimed its sockets and then given up the right to; `workers` are those of this one run of several
+    processes, for those who have started them before. Raises `PcapedaError` for what is known before anything is read
+    (a bad option, no credentials, an unknown bus or interface); what goes wrong later is in the report.
     """
     job.check()
     job = replace(job, shape=replace(job.shape, groups=job.bus.groups))
@@ -121,7 +121,9 @@ def execute(
             if source is not None:
                 _sniff(corridor, source, over)
             else:
-                if job.jobs > 1 and workers is None:
+                if job.jobs == 1:
+                    workers = None
+                elif workers is None:
                     workers = stack.enter_context(Workers(job.jobs - 1))
                 _replay(corridor, captures, chosen, workers)
         finally:
@@ -145,8 +147,7 @@ def _replay(corridor: Corridor, captures: list[str], chosen: Filter | None, work
     crew = None
     try:
         if workers is not None:
-            render = getattr(corridor.delivery.sink, "render", None)
-            crew = Crew(workers, Craft(job.decapsulate, job.filter, job.ports, render))
+            crew = Crew(workers, Craft(job.decapsulate, job.filter, job.ports, corridor.render))
         for loop in range(job.loop) if job.loop else itertools.count():
             frames_before = report.frames
             for path in captures:
@@ -244,8 +245,8 @@ def _hand_round(
         if render is None:
             delivery.add_all(entries_of(body))
         elif piece.events:
-            assert not isinstance(body, list), "what is rendered is text"
-            delivery.pass_on(body, piece.events, piece.size, piece.chunks)
+            assert not isinstance(body, list), "what is rendered is no list"
+            delivery.pass_on(memoryview(body), piece.events, piece.size, piece.chunks)
         if piece.frame is not None:
             found = with_ports(extractor.feed_all((piece.frame,)), job.ports, reading.unselected)
             if found:

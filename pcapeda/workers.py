@@ -6,7 +6,6 @@ Little is imported here, so that they can be started before this process has imp
 import contextlib
 import mmap
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -40,11 +39,12 @@ class Worker:
         passed = [theirs.fileno(), *files]
         # No fork: other threads may hold locks. No multiprocessing: it would run the main program once more.
         code = "import sys; sys.path[:] = sys.argv[2:]; from pcapeda.crew import work; work(sys.argv[1])"
-        self._process = subprocess.Popen(  # noqa: S603 - this very interpreter
+        self.process = subprocess.Popen(  # noqa: S603 - this very interpreter
             [sys.executable, "-c", code, ",".join(map(str, passed)), *sys.path],
             pass_fds=passed,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
+            process_group=0,  # Ctrl-C is for the parent, which ends us
         )
         for file in files:
             os.close(file)
@@ -54,8 +54,8 @@ class Worker:
     def close(self) -> None:
         """End the process, at once: nothing that it makes is wanted any more."""
         self.connection.close()
-        self._process.kill()
-        self._process.wait()
+        self.process.kill()
+        self.process.wait()
         for slot in self.slots:
             with contextlib.suppress(BufferError):  # somebody still looks at it: it goes with the last one
                 slot.close()
@@ -104,8 +104,6 @@ def serve(passed: str, make: Callable[[Any], Callable[[Any, list[mmap.mmap]], ob
 
     The first thing that comes is what `make` needs to make a function, which answers all others.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     descriptor, *files = map(int, passed.split(","))
     slots = [mmap.mmap(file, SLOT_BYTES) for file in files]
     connection = Connection(descriptor)

@@ -7,18 +7,19 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event
+from threading import Event, Timer
 
 import pytest
 
 from pcapeda import crew
-from pcapeda.errors import BadConfig, ExitStatus
+from pcapeda.errors import BadConfig, ExitStatus, WorkerLost
 from pcapeda.events.shape import Shape
 from pcapeda.job import Job
-from pcapeda.model import EventLines, Report, entry_lines
+from pcapeda.model import EventLines, Frame, Report, entry_lines
 from pcapeda.pipeline import execute
 from pcapeda.sinks.lines import LineSink
 from pcapeda.sinks.memory import MemorySink
+from pcapeda.workers import Workers
 from tests.command import CLEAN, FIXTURES, PCAPEDA, pcapeda
 from tests.frames import ethernet, udp4
 from tests.reading import CAPTURES, SHARED
@@ -41,6 +42,16 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(params=["by workers", "by the reader", "by whoever has time"])
+def shared_out(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who does the work is a matter of time, and so each way is tested by itself."""
+    if request.param == "by workers":
+        monkeypatch.setattr(crew, "MOST_HELD", 0)
+    elif request.param == "by the reader":
+        monkeypatch.setattr(crew, "SLOTS", 0)
+
+
+@pytest.mark.usefixtures("shared_out")
 @pytest.mark.parametrize(
     "asked",
     [{}, {"decapsulate": True}, {"ports": frozenset({53, 514})}, {"filter": "udp port 53"}],
@@ -60,6 +71,7 @@ def test_every_capture_gives_the_same_bytes(asked: dict[str, object]) -> None:
     assert reports[1].adds_up()
 
 
+@pytest.mark.usefixtures("shared_out")
 @pytest.mark.parametrize("shape", [Shape(), Shape("minimal"), Shape(resources=("arn:" + "x" * 2000,) * 3)])
 def test_one_large_capture_gives_the_same_bytes(large: Path, shape: Shape) -> None:
     """Several spans, whose lines may need more memory than a slot begins with."""
@@ -72,24 +84,42 @@ def test_one_large_capture_gives_the_same_bytes(large: Path, shape: Shape) -> No
     assert texts[0] == texts[1]
 
 
-def test_what_the_reader_makes_ahead_is_bounded(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a worker is slow, the reader holds what comes after its span, up to a limit; then it waits for it."""
-    held = []
-    give = crew.Crew.give
+@pytest.mark.parametrize("kind", ["datagrams", "fragments", "nothing"])
+def test_what_the_reader_makes_ahead_is_bounded(kind: str) -> None:
+    """While a worker does not answer, the reader holds what comes after its span, up to a limit; then it waits for it.
 
-    def looked_at(self: crew.Crew, *given: object) -> None:
-        give(self, *given)  # type: ignore[arg-type]
-        held.append(self._held)
+    Whatever becomes of the frames: also fragments and their data, and blocks of which nothing remains but a count.
+    """
+    datagram = ethernet(udp4(bytes(1400)))
+    data = {
+        "datagrams": datagram,
+        "fragments": datagram[:20] + b"\x20" + datagram[21:],  # more fragments follow
+        "nothing": datagram[:12] + b"\x08\x06" + datagram[14:],
+    }[kind]
+    block = [Frame(0, 1, data, len(data), None, number) for number in range(256)]
+    text = io.StringIO()
+    taken = []
+    with Workers(1) as workers:
+        some = crew.Crew(workers, crew.Craft(render=EventLines()))
+        some.give(block, Shape(), lambda piece, _: taken.append(piece), Report())
+        some.take_all()  # it runs
+        (worker,) = workers.all
+        os.kill(worker.process.pid, signal.SIGSTOP)
+        weight = 256 * (len(data) + crew.FRAME_BYTES)
+        given = 0
+        while some._held < crew.MOST_HELD:
+            some.give(block, Shape(), lambda piece, _: text.write("."), Report())
+            given += 1
+        assert given <= crew.SLOTS + crew.MOST_HELD // weight + 2
+        waker = Timer(0.1, os.kill, (worker.process.pid, signal.SIGCONT))
+        waker.start()
+        some.give(block, Shape(), lambda piece, _: text.write("."), Report())  # waits for the worker
+        some.take_all()
+        assert some._held == 0
+    assert text.getvalue().count(".") >= given
 
-    monkeypatch.setattr(crew, "MOST_HELD", 1)
-    monkeypatch.setattr(crew.Crew, "give", looked_at)
-    texts = [io.StringIO(), io.StringIO()]
-    for jobs, text in enumerate(texts, 1):
-        execute(Job(captures=(str(large),), jobs=jobs, loop=3), sink=LineSink(text, EventLines()))
-    assert texts[0].getvalue() == texts[1].getvalue()
-    assert 0 < max(held) < 256 * 1000  # one block of events
 
-
+@pytest.mark.usefixtures("shared_out")
 def test_a_sink_that_takes_entries_gets_the_same(large: Path) -> None:
     """A bus gets every event, in order; only the datagrams they were made of stay where they were made."""
     alone, shared = MemorySink(), MemorySink()
@@ -131,6 +161,51 @@ def test_a_worker_that_is_killed_is_said_and_the_rest_is_not_made_up(large: Path
     assert report.status() == ExitStatus.INCOMPLETE
     assert report.adds_up()
     assert 0 < report.sent == text.getvalue().count("\n") < 2_000_000
+
+
+def test_what_a_lost_worker_had_is_said() -> None:
+    """Every packet is counted or said to be in no count: also those that were just being given."""
+    data = ethernet(udp4(b"x"))
+    block = [Frame(0, 1, data, len(data), None, number) for number in range(256)]
+    counted = Report()
+    with Workers(2) as both:
+        some = crew.Crew(both, crew.Craft(render=EventLines()))
+        both.all[1].process.kill()
+        both.all[1].process.wait()
+        some.give(block, Shape(), lambda piece, _: None, counted)
+        with pytest.raises(WorkerLost):
+            some.give(block, Shape(), lambda piece, _: None, counted)
+        assert some.drop() + counted.frames == 2 * len(block)
+        assert some.drop() == 0
+
+
+def test_workers_of_a_run_of_one_process_are_left_alone() -> None:
+    """What several processes cannot honour is honoured by one."""
+    text = io.StringIO()
+    with Workers(1) as workers:
+        job = Job(captures=(str(FIXTURES / "mixed.pcap"),), count=2)
+        assert execute(job, sink=LineSink(text, EventLines()), workers=workers).sent == 2
+
+
+def test_ctrl_c_is_for_the_reader_alone(large: Path) -> None:
+    """A signal to the whole process group, while workers are still starting: not a word but the reader's own."""
+    for _ in range(3):
+        with subprocess.Popen(
+            [*PCAPEDA, "replay", str(large), "-n", "--loop", "0", "--jobs", "3"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=CLEAN,
+            process_group=0,
+        ) as process:
+            assert process.stderr is not None
+            deadline = time.monotonic() + 20
+            while not workers(process.pid):
+                assert time.monotonic() < deadline
+                os.sched_yield()
+            os.killpg(process.pid, signal.SIGINT)
+            said = process.stderr.read()
+        assert b"Traceback" not in said
+        assert b"KeyboardInterrupt" not in said
 
 
 def test_a_stop_delivers_what_was_read(large: Path) -> None:

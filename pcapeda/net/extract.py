@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import Final
 
 from pcapeda.model import Datagram, Fragment, Frame, Report, Skip, Why
-from pcapeda.net import ip, layers, walk, wire
+from pcapeda.net import deep, ip, layers, walk, wire
 from pcapeda.net.cursor import Cursor, Space
 from pcapeda.net.defrag import Defragmenter
 
@@ -135,7 +135,7 @@ class Extractor:
         outer: Datagram | Skip | None = None
         if not isinstance(found, Fragment):
             found, outer = walk.walk(Cursor(frame, decapsulate=self._decapsulate), (Space.LINK, frame.linktype))
-            if isinstance(found, Skip) and found.why in UNKNOWN and outer is None:
+            if isinstance(found, Skip) and found.why in UNKNOWN and outer is None and deep.may_know(found.layer):
                 if self._apart:
                     return None
                 found = self._deeply(frame, found)
@@ -161,10 +161,6 @@ class Extractor:
         """Ask Scapy about a layer that nothing else knows; not for ever, where it did not know either."""
         tries = self._fruitless.get(skip.layer, 0)
         if tries == FRUITLESS or len(self._fruitless) > MAX_FRUITLESS:
-            return skip
-        from pcapeda.net import deep
-
-        if not deep.may_know(skip.layer):
             return skip
         found = deep.decode(frame, self._decapsulate)
         if not isinstance(found, Skip) or found.why not in UNKNOWN:

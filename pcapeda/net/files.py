@@ -123,10 +123,10 @@ class Capture:
             self._blocks = _blocks(Stream(chunks, live=not self._regular), self._label, self._note)
         return self._blocks
 
-    def spans(self, most: int, unread: Callable[[], bool]) -> Iterator[pcap.Span | list[Frame] | None]:
-        """As `blocks()`; while `unread()`, up to `most` records as they are in the file, if its format allows it."""
+    def spans(self, most: int, in_spans: Callable[[], bool]) -> Iterator[pcap.Span | list[Frame] | None]:
+        """As `blocks()`, but in spans of up to `most` records whenever `in_spans()` says so, if the format has them."""
         chunks = self._file_chunks(SPAN_BYTES) if self._regular else self._pipe_chunks()
-        return _spans(Stream(chunks, live=not self._regular), self._label, self._note, most, unread)
+        return _spans(Stream(chunks, live=not self._regular), self._label, self._note, most, in_spans)
 
     def close(self) -> None:
         """Let go of the file. A thread that waits for a pipe ends with the next bytes, or with the process."""
@@ -213,10 +213,10 @@ def _blocks(stream: Stream, name: str, note: Note) -> Iterator[list[Frame] | Non
 
 
 def _spans(
-    stream: Stream, name: str, note: Note, most: int, unread: Callable[[], bool]
+    stream: Stream, name: str, note: Note, most: int, in_spans: Callable[[], bool]
 ) -> Iterator[pcap.Span | list[Frame] | None]:
     classic, stream, note = yield from _recognised(stream, name, note)
-    yield from pcap.spans(stream, name, note, most, unread) if classic else pcapng.read(stream, name, note)
+    yield from pcap.spans(stream, name, note, most, in_spans) if classic else pcapng.read(stream, name, note)
 
 
 def _recognised(stream: Stream, name: str, note: Note) -> Generator[None, None, tuple[bool, Stream, Note]]:

@@ -182,13 +182,13 @@ def read(stream: Stream, name: str, note: Note) -> Iterator[list[Frame] | None]:
 
 
 def spans(
-    stream: Stream, name: str, note: Note, most: int, unread: Callable[[], bool]
+    stream: Stream, name: str, note: Note, most: int, in_spans: Callable[[], bool]
 ) -> Iterator[Span | list[Frame] | None]:
-    """The same records: while `unread()`, up to `most` at a time as they are in the file, else as frames."""
+    """The same records: in spans of up to `most` whenever `in_spans()`, which is asked each time; else in blocks."""
     layout = yield from _layout(stream, name, note)
     number = 0
     while layout is not None:
-        if unread():
+        if in_spans():
             span, stream.at, needed, claimed = layout.skim(stream.window, stream.at, number, most)
             if span is not None:
                 number += span.records

@@ -97,7 +97,7 @@ def glance(frames: Iterable[Frame], tunnels: Container[int] = ()) -> Glance:
             version, at, via = _beginning(linktype, data)
         if version == 4:
             protocol = data[at + 9] if len(data) >= at + 28 else 0
-            if protocol == TCP:
+            if protocol == TCP and (data[at + 2] or data[at + 3] >= 20):
                 skip(_PLAIN_TCP4 if at == 14 else (Why.NOT_UDP, "tcp", at + 20))
                 continue
             if protocol != UDP:

@@ -32,7 +32,7 @@ class LineSink:
         return Outcome(len(batch.entries))
 
     def pass_on(self, lines: str | memoryview) -> None:
-        """Write what was rendered elsewhere, as text or in UTF-8. Raises as `send` does."""
+        """Write what was rendered already, as text or in UTF-8. Raises as `send` does."""
         if isinstance(lines, str):
             write_text(self._stream, lines)
         elif isinstance(self._stream, TextIOWrapper) and self._stream.encoding.lower() in ("utf-8", "utf8"):
