@@ -8,11 +8,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pcapeda.errors import BadCapture
-from pcapeda.model import Frame
+from pcapeda.model import Damage, Frame
+from pcapeda.net import pcap
 from pcapeda.net.files import read
 from pcapeda.net.stream import Stream
 from tests.command import FIXTURES
-from tests.reading import read_bytes
+from tests.reading import chunked, read_bytes
 
 # The example of draft-ietf-opsawg-pcap, written out by hand: one record of 4 of 60 bytes, in each byte order.
 LITTLE = bytes.fromhex(
@@ -196,3 +197,37 @@ def test_any_bytes_behind_a_magic_end_in_frames_damage_or_bad_capture(
         except BadCapture as error:
             results.append(([], str(error)))  # type: ignore[arg-type]
     assert results[0] == results[1]
+
+
+@settings(deadline=None, max_examples=300)
+@given(records, st.sampled_from("<>"), chunk_sizes, st.binary(max_size=60), st.lists(st.booleans(), max_size=20))
+@example([(1, 2, b"abc", 3)] * 3, "<", [], struct.pack("<IIII", 1, 2, 262_145, 3), [True])
+@example([(1, 2, b"abc", 3)] * 3, "<", [], struct.pack("<IIII", 1, 2, 40, 40) + b"cut", [True])
+@example([(1, 2, b"abc", 3)] * 3, "<", [], struct.pack("<III", 1, 2, 262_145), [True])
+@example([(1, 2, b"abc", 3)] * 9, ">", [30, 0, 70], b"", [True, False, True])
+def test_spans_are_the_same_records(
+    listed: list[tuple[int, int, bytes, int]], order: str, sizes: list[int], rest: bytes, turns: list[bool]
+) -> None:
+    """Whether records are handed over as frames or in spans, in whatever turns: the same ones, and the same damage."""
+    content = header(order=order, magic=0xA1B23C4D)
+    content += b"".join(record(data, order=order, at=(when, part), wire=wire) for when, part, data, wire in listed)
+    content += rest
+
+    def started() -> Stream:
+        stream = Stream(chunked(content, sizes))
+        for _ in stream.want(4):
+            pass
+        return stream
+
+    told: list[list[Damage]] = [[], []]
+    plain = [frame for block in pcap.read(started(), "a.pcap", told[0].append) for frame in block or ()]
+    turn = iter(turns)
+    frames: list[Frame] = []
+    for some in pcap.spans(started(), "a.pcap", told[1].append, 3, lambda: next(turn, True)):
+        if isinstance(some, pcap.Span):
+            assert 0 < some.records <= 3
+            frames += (frame for block in some.blocks() for frame in block)
+        else:
+            frames += some or ()
+    assert frames == plain
+    assert told[1] == told[0]

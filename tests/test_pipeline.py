@@ -130,6 +130,27 @@ def test_lines_keep_their_order_when_a_count_changes_the_way(tmp_path: Path) -> 
     ]
 
 
+@pytest.mark.parametrize("only", [False, True])
+@pytest.mark.parametrize("count", [None, 100, 260])
+def test_rules_are_asked_in_blocks_as_they_are_one_by_one(only: bool, count: int | None, tmp_path: Path) -> None:
+    """A rate that never makes anything wait makes a run go datagram by datagram: the same events, the same counts."""
+    path, rules = tmp_path / "a.pcap", tmp_path / "odd.json"
+    with CaptureWriter(str(path)) as writer:
+        for number in range(600):
+            writer.write(frame(b"%d" % number, number=number + 1, dport=514 + number % 2))
+    rules.write_text('{"detail": {"Destination": {"Port": [515]}}}')
+    results = []
+    for rate in (None, 10**9):
+        sink = MemorySink()
+        job = Job(captures=(str(path),), rules=(str(rules),), only_matching=only, count=count, max_rate=rate)
+        report = execute(job, sink=sink)
+        results.append((sink.entries, report.sent, report.unselected, report.frames))
+    assert results[0] == results[1]
+    named = [entry.rules for entry in results[0][0]]
+    assert len(named) == min(count or 600, 300 if only else 600)
+    assert set(named) == ({("odd",)} if only else {("odd",), ()})
+
+
 def test_a_replay_waits_for_its_rate() -> None:
     """--max-rate 10 with a burst of 10: 101 events take 9.1 seconds, and none is refused."""
     report, _, clock = walk(numbered(101), job=Job(captures=("-",), max_rate=10))

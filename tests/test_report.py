@@ -1,5 +1,6 @@
 """The report: it adds up or it says so, and it knows the exit code it stands for."""
 
+import pickle
 from collections import Counter
 
 import pytest
@@ -40,6 +41,18 @@ def test_merging_adds_and_keeps_the_law() -> None:
     assert (total.first_ns, total.last_ns) == (1, 9)
     assert len(total.damages) == 1
     assert total.messages == {"Throttled": "slow down"}
+
+
+@pytest.mark.parametrize("times", [(None, None), (0, 0), (0, 9), (5, 9)])
+def test_a_report_that_was_sent_is_the_same(times: tuple[int | None, int | None]) -> None:
+    """Workers send theirs: what is zero is left out on the way, though not the first nanosecond of 1970."""
+    report = full_report()
+    report.first_ns, report.last_ns = times
+    report.interrupted = True
+    assert pickle.loads(pickle.dumps(report)) == report
+    total = Report()
+    total.merge(report)
+    assert total == report
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from zlib import crc32
 import pytest
 
 from pcapeda.model import Datagram, Fragment, Frame, Report, Skip, Why
-from pcapeda.net import wire
 from pcapeda.net.extract import Extractor
+from tests.frames import decoded
 
 # RFC 768: source port, destination port, length, checksum 0 (none), data
 UDP = "1234 5678 000c 0000 61626364"
@@ -376,7 +376,7 @@ def test_home_address() -> None:
 def test_jumbogram() -> None:
     """RFC 2675 2 and 4: IPv6 and UDP lengths of 0; the jumbo payload option tells 8 + 65,544 bytes."""
     data = raw(MACS + "86dd 60000000 0000 00 40" + ENDS6 + "11 00 c2 04 00010010  1234 5678 0000 0000") + bytes(65_536)
-    found = wire.decode(Frame(1, 1, data, len(data), None, 1))
+    found = decoded(Frame(1, 1, data, len(data), None, 1))
     assert isinstance(found, Datagram)
     assert (found.length, len(found.payload), found.checksum_status) == (65_544, 65_536, "bad")
 

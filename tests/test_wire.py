@@ -170,14 +170,26 @@ def test_a_glance_is_never_wrong(
     decoded(Frame(1, linktype, bytes(data[:cut]), len(data), None, 1))
 
 
+@pytest.mark.parametrize("total", [0, 1, 19, 20, 40, 300])
+@pytest.mark.parametrize("tags", [b"", hexed("8100 0006")])
+def test_tcp_with_a_total_length_that_cannot_be(total: int, tags: bytes) -> None:
+    """Less than its own header is malformed, whoever looks; 0 stands for what the network card will send."""
+    data = bytes(12) + tags + hexed("0800") + ip4(bytes(20), 6, total=total)
+    found = decoded(Frame(1, 1, data, len(data), None, 1))
+    assert isinstance(found, Skip)
+    assert found.why is (Why.MALFORMED if 0 < total < 20 else Why.NOT_UDP)
+
+
 def test_what_may_be_a_tunnel_is_odd() -> None:
     """Who wants to see into tunnels gets them to look at again, whichever port says so."""
     for source, destination in [(4789, 40000), (40000, 4789), (40000, 514)]:
         data = ether(0x0800, ip4(udp(sport=source, dport=destination)))
         frame = Frame(1, 1, data, len(data), None, 1)
         datagrams, _, odd = wire.glance((frame,), TUNNEL_PORTS)
-        assert odd == ([(0, frame)] if destination != 514 else [])
-        assert [*datagrams, *(one for _, one in odd)]
+        if destination == 514:
+            assert (len(datagrams), odd) == (1, [])
+        else:
+            assert (datagrams, odd) == ([], [(0, frame)])
 
 
 def test_the_usual_link_layers_are_plain() -> None:
