@@ -223,7 +223,7 @@ class Crew:
     def _ready(self) -> bool:
         """Whether what was given first can be taken without waiting."""
         given = self._given[0] if self._given else None
-        return given is not None and (not isinstance(given, _Given) or given.worker.connection.poll())
+        return given is not None and (not isinstance(given, _Given) or given.worker.has_answered())
 
 
 def _use_all(given: _Given, answer: _Answer) -> None:

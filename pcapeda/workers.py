@@ -6,6 +6,7 @@ Little is imported here, so that they can be started before this process has imp
 import contextlib
 import mmap
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -50,6 +51,12 @@ class Worker:
             os.close(file)
         theirs.close()
         self.connection = Connection(ours.detach())
+        self._answers = select.poll()  # asked often, and `Connection.poll` takes ten times as long
+        self._answers.register(self.connection.fileno(), select.POLLIN)
+
+    def has_answered(self) -> bool:
+        """Whether there is something to receive, or nothing ever will be."""
+        return bool(self._answers.poll(0))
 
     def close(self) -> None:
         """End the process, at once: nothing that it makes is wanted any more."""
