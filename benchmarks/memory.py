@@ -24,7 +24,7 @@ def measure(work: Path) -> Result:
         "memory",
         "Memory",
         "The most resident memory that a run ever held: replay of few, of many and of 2 GiB of packets, and `sniff` in "
-        "a flood at top speed, each against a short run of the same kind. The 64 MiB that `sniff` shares with the "
+        "a flood at top speed, each against a short run of the same kind. The 128 MiB that `sniff` shares with the "
         "kernel are in its figures.",
         rounds=1,
     )

@@ -126,7 +126,7 @@ class Job(Bounds):
     # live
     duration_s: float | None = None
     write: str | None = None
-    buffer_mib: int = 64
+    buffer_mib: int = 128
 
     def check(self) -> None:
         """Refuse what cannot be honoured, before anything is opened. Raises `BadConfig`."""

@@ -35,7 +35,7 @@ def sniff(
         typer.Option(
             "--buffer-mib", metavar="N", min=1, max=2047, help="Kernel receive buffer in MiB.", rich_help_panel=LIVE
         ),
-    ] = 64,
+    ] = 128,
     drop_privileges: Annotated[
         str | None,
         typer.Option(

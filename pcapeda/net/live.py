@@ -30,9 +30,9 @@ from pcapeda.net.stream import BLOCK_FRAMES
 
 __all__ = ["ANY", "BUFFER_BYTES", "LiveSource", "interfaces"]
 
-BUFFER_BYTES: Final = 64 * MIB
-"""Ring memory by default: it holds a burst of 400,000 small packets (each takes its bytes and 82 more, rounded up
-to 16) of which not one has been looked at yet."""
+BUFFER_BYTES: Final = 128 * MIB
+"""Ring memory by default: it holds a burst of 800,000 small packets, or 200,000 of 550 bytes (each takes 82 more, rounded
+up to 16), of which not one has been looked at yet."""
 QUEUE_BYTES: Final = 8 * MIB
 TICK_NS: Final = 100_000_000
 
