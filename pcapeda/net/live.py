@@ -31,8 +31,8 @@ from pcapeda.net.stream import BLOCK_FRAMES
 __all__ = ["ANY", "BUFFER_BYTES", "LiveSource", "interfaces"]
 
 BUFFER_BYTES: Final = 128 * MIB
-"""Ring memory by default: it holds a burst of 800,000 small packets, or 200,000 of 550 bytes (each takes 82 more, rounded
-up to 16), of which not one has been looked at yet."""
+"""Ring memory by default: it holds a burst of 800,000 small packets, or 200,000 of 550 bytes, of which not one has been
+looked at yet (each takes 82 bytes more, rounded up to 16)."""
 QUEUE_BYTES: Final = 8 * MIB
 TICK_NS: Final = 100_000_000
 
