@@ -239,7 +239,8 @@ def _stream(
     those after it.
     """
     delivery, unselected, clock, stop = corridor.delivery, corridor.report.unselected, corridor.clock, corridor.stop
-    form = corridor.render
+    render = corridor.render if corridor.rules is None else None
+    form = render if isinstance(render, EventLines) else None  # lines need no entries
     ports, ignore = corridor.job.ports, corridor.ignore if live else None
     beat = clock()
     for block in source:
@@ -262,12 +263,12 @@ def _stream(
                 unselected[OWN] += len(found) - len(kept)
             found = kept
         number = len(found)
-        if not isinstance(form, EventLines) or corridor.rules is not None:
+        if form is None:
             entries = corridor.all_judged(shape.entries(found))
             delivery.add_all(entries)
             number = len(entries)
         elif found:
-            delivery.pass_on(*shape.lines(found, form))  # lines need no entries
+            delivery.pass_on(*shape.lines(found, form))
         if corridor.left is not None:
             corridor.left -= number
         if delivery.over:

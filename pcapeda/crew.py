@@ -1,7 +1,7 @@
 """Many processes for one replay: they decode, shape and render spans of records, and all comes back in order.
 
-The one process that reads finds where records end and hands spans of them round; when all others have enough to do, it
-takes one itself. What is made of spans is passed on in the order of the capture, so that the events are the same as
+The one process that reads finds where records end and hands spans of them round; while all others have enough to do, it
+works on some itself. What is made of spans is passed on in the order of the capture, so that the events are the same as
 those of one process, to the byte. What depends on frames before it (fragments; layers that only Scapy may know) is left
 until its turn has come.
 
@@ -33,6 +33,7 @@ MOST_HELD = 16 << 20
 and `FRAME_BYTES` for each, whatever came of it."""
 
 FRAME_BYTES = 512
+"""What a frame takes beside its bytes, roughly, with what is made of it."""
 
 Render = Callable[[Sequence[Entry]], str]
 

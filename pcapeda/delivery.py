@@ -217,9 +217,7 @@ class Delivery:
 
     def pass_on(self, lines: str | memoryview, events: int, size: int, chunks: int) -> None:
         """Events of one datagram each that were rendered already, for a sink that can pass them on."""
-        batch = self._batcher.take()
-        if batch is not None:
-            self._dispatch(Try(batch, 1, self._clock()))
+        self._dispatch_rest()
         report = self._report
         if self.down is None:
             report.requests += 1
@@ -292,9 +290,7 @@ class Delivery:
         spooled, or refused as interrupted. An interrupt leaves alone what has waited in the spool before.
         """
         self._flushing = True
-        batch = self._batcher.take()
-        if batch is not None:
-            self._dispatch(Try(batch, 1, self._clock()))
+        self._dispatch_rest()
         if self._lanes is not None:
             self._pump(self._lanes)
         while (
@@ -355,6 +351,12 @@ class Delivery:
             if one.attempt > 1:
                 self._report.retried += number
             self._send(one)
+
+    def _dispatch_rest(self) -> None:
+        """What has been collected, though no batch is full."""
+        batch = self._batcher.take()
+        if batch is not None:
+            self._dispatch(Try(batch, 1, self._clock()))
 
     def _send(self, one: Try) -> None:
         if self._carrier is not None:
