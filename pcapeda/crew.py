@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pcapeda.errors import WorkerLost
+from pcapeda.errors import PcapedaError, WorkerLost
 from pcapeda.events import quotas
 from pcapeda.events.shape import Shape
 from pcapeda.model import Datagram, Entry, EventLines, Frame, Report
@@ -190,13 +190,15 @@ class Crew:
             self.take()
 
     def take(self) -> None:
-        """Take what was given first; waits for it. Raises `WorkerLost`."""
+        """Take what was given first; waits for it. Raises `WorkerLost`, and what the worker could not do."""
         given = self._given[0]
         if isinstance(given, _Given):
             try:
-                answer: _Answer = given.worker.connection.recv()
+                answer: _Answer | PcapedaError = given.worker.connection.recv()
             except (EOFError, OSError):
                 raise _lost() from None
+            if isinstance(answer, PcapedaError):
+                raise answer
             self._given.popleft()
             self._at_work[self._workers.index(given.worker)] -= 1
             _use_all(given, answer)

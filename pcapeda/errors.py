@@ -61,6 +61,10 @@ class BadEvent(PcapedaError):
     """An event that EventBridge would refuse: not an object, or a mandatory field is missing."""
 
 
+class BadEnrichment(PcapedaError):
+    """A function of `Shape.enrich` that raised, or gave something that an event cannot hold."""
+
+
 class NoSuchInterface(PcapedaError):
     """A network interface that does not exist."""
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from pcapeda.errors import BadConfig
 from pcapeda.events import quotas
+from pcapeda.events.enrich import check_enrich
 from pcapeda.events.flows import MAX_FLOWS
 from pcapeda.events.shape import Shape
 from pcapeda.limits import Bounds
@@ -132,6 +133,10 @@ class Job(Bounds):
         """Refuse what cannot be honoured, before anything is opened. Raises `BadConfig`."""
         if bool(self.captures) == bool(self.interfaces):
             raise BadConfig("a run reads either captures or interfaces: give one of them")
+        if self.shape.enrich is not None:
+            check_enrich(self.shape.enrich, jobs=self.jobs)
+            if self.aggregate_s is not None:
+                raise BadConfig("Shape.enrich is for single datagrams: an event of aggregate_s sums up many")
         if self.loop != 1 and "-" in self.captures:
             raise BadConfig("--loop cannot read standard input twice: give a file")
         if self.speed is not None and self.pps is not None:

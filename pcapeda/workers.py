@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Self
 
-from pcapeda.errors import BadConfig
+from pcapeda.errors import BadConfig, PcapedaError
 
 SLOTS = 2
 """Pieces of work that one worker has at a time: one at work, one that waits for it."""
@@ -109,7 +109,8 @@ def put(memory: mmap.mmap, data: bytes | memoryview, at: int = 0) -> None:
 def serve(passed: str, make: Callable[[Any], Callable[[Any, list[mmap.mmap]], object]]) -> None:
     """The life of a worker. `passed` are its descriptors: of the connection, and of the slots.
 
-    The first thing that comes is what `make` needs to make a function, which answers all others.
+    The first thing that comes is what `make` needs to make a function, which answers all others; a `PcapedaError` that
+    it raises is an answer, too.
     """
     descriptor, *files = map(int, passed.split(","))
     slots = [mmap.mmap(file, SLOT_BYTES) for file in files]
@@ -117,4 +118,9 @@ def serve(passed: str, make: Callable[[Any], Callable[[Any, list[mmap.mmap]], ob
     with contextlib.suppress(EOFError, ConnectionError):
         answer = make(connection.recv())
         while True:
-            connection.send(answer(connection.recv(), slots))
+            order = connection.recv()
+            try:
+                made: object = answer(order, slots)
+            except PcapedaError as error:
+                made = error
+            connection.send(made)

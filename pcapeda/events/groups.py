@@ -103,7 +103,7 @@ class Grouper:
             f'{{"Source":{{"IpAddress":"{datagram.source}","Port":{datagram.source_port}}}{stamp},'
             f'"Frame":{datagram.number},"Length":{datagram.length}{cut},'
             f'"PacketId":"{packet_id(datagram, self._shape.loop)}","Payload":"{payload}"'
-            f"{self._shape.extras(datagram.payload)}}}"
+            f"{self._shape.extras(datagram)}}}"
         )
 
     def _close(self, key: tuple[str, int]) -> Told:

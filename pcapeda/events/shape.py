@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from operator import itemgetter
-from typing import Literal, NamedTuple, NoReturn
+from typing import Literal, NamedTuple, NoReturn, final
 
 from pcapeda.errors import BadConfig
 from pcapeda.events import quotas
+from pcapeda.events.enrich import Enrich, enriched
 from pcapeda.model import LAST_TIME_NS, Datagram, Entry, EventLines, iso_time
 from pcapeda.sources import flow_number
 
@@ -72,6 +73,7 @@ class Lines(NamedTuple):
     chunks: int
 
 
+@final
 @dataclass(frozen=True)
 class Shape:
     """How datagrams look as events.
@@ -81,7 +83,9 @@ class Shape:
     payload as Text where it is printable UTF-8, `json_payload` as Json where it is a JSON object that a bus accepts
     (full only). `time` is the event's time: that of the capture, or of sending. `file` is the capture's name (its
     last part is shown), `loop` the pass of a repeated replay. With `groups` each event bears one of so many groups, the
-    same one for a whole flow, in both directions and on every run.
+    same one for a whole flow, in both directions and on every run. `enrich` adds members of a user's own to Detail
+    (full only): a function of the datagram, which must be picklable to travel to other processes. It is called once for
+    each event that is made, and is the one way to change what events say: the class is final.
     """
 
     name: ShapeName = "full"
@@ -94,6 +98,7 @@ class Shape:
     file: str | None = None
     loop: int = 0
     groups: int | None = None
+    enrich: Enrich | None = None
     _detail: Callable[["Shape", Datagram], tuple[str, str]] = field(init=False, repr=False, compare=False)
     _origin: str = field(init=False, repr=False, compare=False)
     _extra: bool = field(init=False, repr=False, compare=False)
@@ -104,12 +109,14 @@ class Shape:
             raise BadConfig(f"no shape {self.name!r}: there are {', '.join(IDENTITY)}")
         if self.name != "full" and (self.text or self.json_payload):
             raise BadConfig(f"--text and --json-payload add to the full shape; {self.name} has no place for them")
+        if self.name != "full" and self.enrich is not None:
+            raise BadConfig(f"Shape.enrich adds to the full shape; {self.name} has no place for it")
         source, detail_type = IDENTITY[self.name]
         fill = object.__setattr__  # the one moment at which a frozen value may still be completed
         fill(self, "source", self.source if self.source is not None else source)
         fill(self, "detail_type", self.detail_type if self.detail_type is not None else detail_type)
         fill(self, "_detail", _DETAILS[self.name])
-        fill(self, "_extra", self.text or self.json_payload)
+        fill(self, "_extra", self.text or self.json_payload or self.enrich is not None)
         base = None if self.file is None else "standard input" if self.file == "-" else self.file.rsplit("/", 1)[-1]
         fill(self, "_origin", "" if base is None else f',"File":{_quote(_shown(base))}')
         assert self.source is not None
@@ -124,9 +131,12 @@ class Shape:
         """The group of what bears this number, if there are groups."""
         return None if self.groups is None else f"flows-{number % self.groups}"
 
-    def extras(self, payload: bytes) -> str:
-        """Text and Json of a payload as asked for, as JSON text that continues an object; often empty."""
-        added = ""
+    def extras(self, datagram: Datagram) -> str:
+        """What was asked for beside the packet itself (Text, Json, enrichment), as JSON text that continues an object.
+
+        Often empty. Raises `BadEnrichment`.
+        """
+        added, payload = "", datagram.payload
         if self.text:
             text = printable_text(payload)
             if text is not None:
@@ -135,7 +145,7 @@ class Shape:
             document = json_object(payload)
             if document is not None:
                 added += f',"Json":{document}'
-        return added
+        return added if self.enrich is None else added + enriched(self.enrich, datagram)
 
     def entry(self, datagram: Datagram) -> Entry:
         """The event of a datagram, ready to be sent."""
@@ -210,7 +220,7 @@ def _full(shape: Shape, datagram: Datagram) -> tuple[str, str]:
         f'"Checksum":"{hex(checksum) if checksum > 0xFFF else f"0x{checksum:04x}"}","ChecksumStatus":"{status}"{stamp},'
         f'"Capture":{{"Frame":{number}{shape._origin or _interface(interface)}}}{odd},'
         f'"PacketId":"{identity}","Payload":"{b2a_base64(payload, newline=False).decode()}"'
-        f"{shape.extras(payload) if shape._extra else ''}}}"
+        f"{shape.extras(datagram) if shape._extra else ''}}}"
     )
     return identity, detail
 
