@@ -1,4 +1,4 @@
-"""`Shape(enrich=…)`: members of a user's own in every event, wherever it is made; and what cannot be in one is refused."""
+"""`Shape(enrich=…)`: members of a user's own in every event, wherever it is made; what cannot be in one is refused."""
 
 import subprocess
 import sys
@@ -142,7 +142,7 @@ def test_an_exception_in_it_is_named() -> None:
     def broken(datagram: Datagram) -> None:
         raise KeyError("nowhere")
 
-    with pytest.raises(BadEnrichment, match="broken.*KeyError: 'nowhere'"):
+    with pytest.raises(BadEnrichment, match=r"broken.*KeyError: 'nowhere'"):
         execute(Job(captures=(MIXED,), shape=Shape(enrich=broken)), sink=MemorySink())
 
 
