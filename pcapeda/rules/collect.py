@@ -119,7 +119,11 @@ def target(node: Node, number: int, *, arn: str | None = None) -> Target:
 
 def targets(node: Node | None) -> list[Target]:
     """A list of targets as the EventBridge API writes it."""
-    return [target(one, number) for number, one in enumerate(elements(node), 1)]
+    made = []
+    for number, one in enumerate(elements(node), 1):
+        missing = () if text(member(one, "Id")) else (f"target {number} has no Id",)
+        made.append(target(one, number)._replace(faults=missing))
+    return made
 
 
 def transformed(paths: Node | None, template: Node | None) -> Transformer:

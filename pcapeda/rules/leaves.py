@@ -7,7 +7,7 @@ array's own path. `{}` and `[]` contribute none, so nothing exists there; `null`
 **Empty names.** An event's path is its keys joined by dots, empty keys too: the value in `{"": {"a": 1}}` is at `.a`,
 that in `{"a": {"": 1}}` at `a.`. The engine looks only into keys that occur between the dots of some path of the
 pattern, and does not count what is empty at a path's end: the pattern `{"a": {"": [1]}}` accepts `{"a.": 1}`, but
-`{"a": {"": 1}}` only if another path of it has an empty name elsewhere. (What empty keys of patterns are: see `pattern`.)
+`{"a": {"": 1}}` only if another path of it has an empty name elsewhere. (Empty keys of patterns: see `pattern`.)
 
 **Array consistency.** Two leaves may not come from different elements of the same array. Each leaf carries a trail: for
 each array around it (from the outside) which array and which element. Only objects and arrays in an array add to the
