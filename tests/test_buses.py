@@ -56,12 +56,12 @@ def test_the_bus_that_is_meant(buses: list[str], given: str | None, bus: str) ->
         (["orders"], ARN, []),
         (["${Bus}"], "audit", []),
         (["orders", "orders"], None, ["the bus is orders, since all rules are on it"]),
-        (["orders", "a", "a"], None, ["no rule can match: the events are put on bus default, and all 3 rules are on others: "
-                                      "try --bus a (2) or --bus orders (1)"]),
+        (["orders", "a", "a"], None, ["no rule can match: the events are put on bus default, and all 3 rules are on "
+                                      "others: try --bus a (2) or --bus orders (1)"]),
         (["orders"], "audit", ["no rule can match: the events are put on bus audit, and the only rule is on another: "
                                "try --bus orders (1)"]),
-        (["default", "orders"], None, ["1 rule is on other buses and cannot match, since the events are put on bus default: "
-                                       "to try them, --bus orders (1)"]),
+        (["default", "orders"], None, ["1 rule is on other buses and cannot match, since the events are put on bus "
+                                       "default: to try them, --bus orders (1)"]),
         (list("abcdefg"), None, ["no rule can match: the events are put on bus default, and all 7 rules are on others: "
                                  "try --bus a (1) or --bus b (1) or --bus c (1) or --bus d (1) or --bus e (1) or "
                                  "2 other buses"]),

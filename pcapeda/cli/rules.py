@@ -345,6 +345,9 @@ def lint(
         EventKind, typer.Option("--shape", help="The kind of events they are for.", rich_help_panel=options.EVENT)
     ] = EventKind.FULL,
     source: options.SourceOption = None,
+    detail_type: options.DetailTypeOption = None,
+    text: options.TextOption = False,
+    json_payload: options.JsonPayloadOption = False,
     output: Annotated[Format, typer.Option("-o", "--output", help="For people or for programs.")] = Format.PRETTY,
 ) -> None:
     """Find rules that are invalid, can never match what pcapeda emits, overlap, or would surprise."""
@@ -366,7 +369,10 @@ def lint(
         loaded.rules,
         (metadata_schema if raw else schema)(shape.value),
         source=source or default_source,
-        detail_type=default_type,
+        detail_type=detail_type or default_type,
+        text=text,
+        json_payload=json_payload,
+        other_types={other: name for name, (_, other) in IDENTITIES.items() if other != default_type},
         quota=QUOTA if dialect is DialectName.CLASSIC else FILTER_BYTES,
     )
     if output is Format.JSON:

@@ -221,6 +221,8 @@ class _Compiler:
                 self._object(inner, (*steps, key), drafts, inside_or=inside_or)
             elif inner.kind == "array":
                 tests = self._array(inner, name)
+                if not all((*steps, key)):
+                    self.notes.append(f'an empty name leaves the path "{one_line(name, 100)}" to be asked for')
                 if not drafts:
                     drafts.append(_Draft({}, ()))
                 if any(name in draft.arrays for draft in drafts):

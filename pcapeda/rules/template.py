@@ -1,7 +1,7 @@
 """The form of a target: its template in pieces, and what PutTargets refuses of it before any event comes.
 
-Sources: InputTransformer and Target in the API Reference (the limits are those of botocore's service model), EventBridge
-User Guide, "Amazon EventBridge input transformation"; the words are the service's where they are known.
+Sources: InputTransformer and Target in the API Reference (limits: botocore's service model); EventBridge
+User Guide, "Amazon EventBridge input transformation". The words are the service's where they are known.
 """
 
 import json
@@ -30,7 +30,6 @@ RESERVED = (
 """Placeholders that need no path."""
 
 _NAME = re.compile(r"[A-Za-z0-9_\-]{1,256}")
-_ID = re.compile(r"[.\-_A-Za-z0-9]{1,64}")
 _PLACEHOLDER = re.compile(r"<([^<>\n]*)>")
 _STEP = re.compile(r"\.([^.\[\]*'\"\s]+)|\.(\*)|\[(\d+|\*)\]")
 _MARK = "\ufdd0"  # a character that no text has: stands for a placeholder while a template is checked
@@ -62,7 +61,7 @@ def is_text(template: str) -> bool:
 
 
 def steps(path: str) -> Iterator[str | int]:
-    """A JSON path in dot notation, step by step: a name, an index, or `*`. Raises `BadRule` for what is no such path."""
+    """A JSON path in dot notation, step by step: a name, an index, or `*`. Raises `BadRule` for what is none."""
     if not path.startswith("$"):
         raise BadRule(f"Invalid JSON path {one_line(path, 100)}: it must begin with $")
     at = 1
@@ -100,9 +99,7 @@ def identity_faults(target: Target) -> Iterator[str]:
     """What is refused of a target's Id and Arn, which no input depends on."""
     yield from target.faults
     if not target.arn:
-        yield f"target {target.id} has no Arn"
-    if not target.faults and not _ID.fullmatch(target.id) and "${" not in target.id:
-        yield f"target {one_line(target.id, 100)}: an Id has 1 to 64 letters, digits, dots, dashes and underscores"
+        yield f"target {one_line(target.id, 100)} has no Arn"
 
 
 def path_faults(target: Target) -> Iterator[BadRule]:

@@ -7,8 +7,8 @@ path, or for a reserved variable. The service's rules on quotes:
 - Inside quotes a string is put in as it is, *without escaping*.
 - An object or array inside quotes keeps its own quotes in a JSON template, and loses them in text.
 - A path that leads nowhere gives nothing inside quotes, and an empty string outside.
-- What comes of a JSON template must be JSON, else the target gets nothing: a value with quotes, backslashes or line ends
-  of its own can break it, and so does nearly every object inside quotes. Text is passed on as it comes out.
+- What comes of a JSON template must be JSON, else the target gets nothing: a value with quotes, backslashes or line
+  ends of its own can break it, and so does nearly every object inside quotes. Text is passed on as it comes out.
 - `<aws.events.event>` is the event without its detail (and `detailType` for `detail-type`), `<aws.events.event.json>`
   the whole: objects like others, which belong outside quotes.
 
