@@ -4,6 +4,8 @@ import itertools
 import json
 import pickle
 import time
+from collections import OrderedDict, UserDict, UserList, deque
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -518,8 +520,8 @@ def test_the_walk_through_an_event_takes_a_step_for_each_value(monkeypatch: pyte
     for _ in range(200):
         event = Counting({"a": event, "a.a": Counting({"a": 1}), "b": Counting({"c": 1})})
     finder = Finder([".".join("a" * depth) for depth in range(1, 30)])
-    finder.find(event)
-    assert Counting.walks <= 29 * 2
+    assert len(finder.find(event)) == 27  # those within three names and more, up to 29
+    assert Counting.walks == 30 + 28  # objects at the names, and those named with a dot
     monkeypatch.setattr(Counting, "walks", 0)
     Finder(["." * 4000]).find(event)
     assert Counting.walks == 1
@@ -534,6 +536,19 @@ def test_places_of_a_path_grow_with_its_dots(dots: int, places: int) -> None:
     assert sum(len(step.children) for step in steps) == places
     assert len(steps) == dots + 2
     assert all((step.names is None) == bool(places) for step in steps)
+
+
+def test_objects_and_arrays_of_other_classes() -> None:
+    """An event given as data may be made of any mappings and sequences."""
+    pattern = Pattern.compile({"a": {"b": [1], "c": ["x"]}})
+    proxy = MappingProxyType({"b": 1, "c": "x"})
+    for inner in (proxy, OrderedDict(proxy), (proxy,), deque([proxy]), UserList([UserDict(proxy)])):
+        for event in ({"a": inner}, MappingProxyType({"a": inner}), UserDict({"a": inner})):
+            assert pattern.matches(event)
+            assert pattern.explain(event).matched
+            assert RuleSet([Rule("r", pattern)]).match(event)
+    apart = UserList([MappingProxyType({"b": 1}), MappingProxyType({"c": "x"})])
+    assert not pattern.matches({"a": apart})
 
 
 def test_choices_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
