@@ -21,7 +21,7 @@ from pcapeda.rules.cloudformation import is_template, read_template
 from pcapeda.rules.collect import Collector, Problem, targets
 from pcapeda.rules.documents import Document, elements, member, members, read, text
 from pcapeda.rules.reader import Node
-from pcapeda.rules.rule import Rule, Target
+from pcapeda.rules.rule import ENABLED_STATES, Rule, Target
 from pcapeda.rules.serverless import is_serverless, read_serverless
 from pcapeda.rules.terraform import is_terraform, read_terraform
 
@@ -182,8 +182,9 @@ def _is_rule(node: Node) -> bool:
 def _is_bare_rule(node: Node) -> bool:
     """Whether an object is such a rule that has neither a pattern nor a schedule (or null for one)."""
     name = member(node, "Name")
-    other = ("EventPattern", "ScheduleExpression", "EventBusName", "State", "Targets", "RoleArn", "Description")
-    return name is not None and name.kind == "string" and any(member(node, key) is not None for key in other)
+    told = any(member(node, key) is not None for key in ("EventPattern", "ScheduleExpression", "EventBusName"))
+    state = text(member(node, "State")) in (*ENABLED_STATES, "DISABLED")
+    return name is not None and name.kind == "string" and (told or state)
 
 
 def _rules(document: Document, listed: Node, stem: str, collector: Collector) -> bool:
