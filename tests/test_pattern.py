@@ -591,3 +591,19 @@ def test_self_similar_data_is_refused() -> None:
     loop["a"] = loop
     with pytest.raises(BadRule):
         Pattern.compile(loop)
+
+
+@pytest.mark.parametrize(
+    ("text", "digits"),
+    [
+        ("::ffff", "0" * 28 + "ffff"),
+        ("::10000", None),
+        ("1:2:3:4:5:6:7:10000", None),
+        ("0ffff::", "ffff" + "0" * 28),
+        ("255.255.255.255", "ffffffff"),
+        ("256.0.0.0", None),
+    ],
+)
+def test_the_largest_group_of_an_address(text: str, digits: str | None) -> None:
+    """Four hex digits' worth and one octet are the most; leading zeros do not count."""
+    assert address(text) == digits
