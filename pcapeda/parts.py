@@ -18,6 +18,7 @@ from pcapeda.model import Datagram, Report
 from pcapeda.net.extract import Extractor
 from pcapeda.net.files import Capture, expand
 from pcapeda.net.filter import Filter
+from pcapeda.rules.buses import bus_notes, bus_of
 from pcapeda.rules.dialects import in_dialect
 from pcapeda.rules.load import load
 from pcapeda.rules.rule import DEFAULT_BUS
@@ -126,8 +127,11 @@ def spool_target(folder: str) -> Bus | None:
         return None
 
 
-def load_rules(job: Job, note: Note) -> RuleSet | None:
-    """The rules of a job, together. A rule that cannot be known offline is told; it selects nothing."""
+def load_rules(job: Job, note: Note, *, dry: bool = False) -> RuleSet | None:
+    """The rules of a job, together. A rule that cannot be known offline is told; it selects nothing.
+
+    `dry`: nothing goes to the job's bus, so that if none is named it is the one that all rules are on.
+    """
     if not job.rules:
         return None
     loaded = load(job.rules, parameters=dict(job.parameters), region=job.bus.region, profile=job.bus.profile)
@@ -135,11 +139,15 @@ def load_rules(job: Job, note: Note) -> RuleSet | None:
     for problem in loaded.problems:
         note(str(problem))
     # The patterns of rules stand for filters of subscribers on a bus of v2, which has no rules.
-    bus = None if job.bus.v2 else job.bus.name or DEFAULT_BUS
+    given = job.bus.name if dry else job.bus.name or DEFAULT_BUS
+    bus = None if job.bus.v2 else bus_of(loaded.rules, given)
+    notes = [] if bus is None else bus_notes(loaded.rules, bus, given)
+    for sentence in notes:
+        note(sentence)
     rules = RuleSet(loaded.rules, bus)
     if not any(not rule.silent(bus) for rule in loaded.rules) and job.only_matching:
         raise BadConfig(
-            f"none of the {len(loaded.rules)} rules selects events of bus {job.bus.name or DEFAULT_BUS}: "
+            f"none of the {len(loaded.rules)} rules selects events of bus {bus or job.bus.name}: "
             "--only-matching would deliver nothing",
             hint="pcapeda rules list shows why",
         )

@@ -77,7 +77,7 @@ def execute(
         chosen = make_filter(job)
     elif source is None:
         source = live_source(job)
-    rules = load_rules(job, watcher.note)
+    rules = load_rules(job, watcher.note, dry=sink is not None and not sink.costs_money)
     captures = expand(job.captures)
     with ExitStack() as stack:
         if sink is None:

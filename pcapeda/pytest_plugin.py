@@ -136,7 +136,7 @@ def local_bus() -> Callable[..., LocalBus]:
     def build(
         *rules: str | Path,
         parameters: dict[str, str] | None = None,
-        bus: str = "default",
+        bus: str | None = None,
         account: str = ACCOUNT,
         region: str = REGION,
     ) -> LocalBus:

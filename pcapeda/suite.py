@@ -17,10 +17,10 @@ from pcapeda.events.shape import Shape
 from pcapeda.job import Job, check_raw
 from pcapeda.model import ACCOUNT, REGION, Report
 from pcapeda.pipeline import execute
+from pcapeda.rules.buses import bus_of
 from pcapeda.rules.dialects import Dialect, in_dialect
 from pcapeda.rules.documents import read_document
 from pcapeda.rules.load import Loaded, load
-from pcapeda.rules.rule import DEFAULT_BUS
 from pcapeda.trial import Expectation, Judgement, Trial, judge
 
 ENDINGS = (".pcapeda.yaml", ".pcapeda.yml")
@@ -34,7 +34,8 @@ class Suite:
     captures: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
     parameters: Mapping[str, str] = field(default_factory=dict)
-    bus: str = DEFAULT_BUS
+    bus: str | None = None
+    """The bus events are put on; None: the one that all rules are on, else the default bus."""
     dialect: Dialect = "classic"
     account: str = ACCOUNT
     region: str = REGION
@@ -103,9 +104,8 @@ def run_suite(suite: Suite, *, show: int = 0, loaded: Loaded | None = None, **ru
     if loaded is None:
         loaded = load(suite.rules, parameters=suite.parameters, region=suite.region, account=suite.account)
         loaded = in_dialect(loaded, suite.dialect)
-    trial = Trial(
-        loaded.rules, bus=suite.bus, account=suite.account, region=suite.region, show=show, dialect=suite.dialect
-    )
+    bus = bus_of(loaded.rules, suite.bus)
+    trial = Trial(loaded.rules, bus=bus, account=suite.account, region=suite.region, show=show, dialect=suite.dialect)
     report = execute(suite.job(), sink=trial, **running)
     trial.finish()
     return Result(suite, loaded, trial, report, tuple(judge(suite.expectations, trial)))
@@ -140,7 +140,7 @@ def read_suite(path: str) -> Suite:
         captures=captures,
         rules=rules,
         parameters={str(key): str(value) for key, value in parameters.items()},
-        bus=_text(path, told, "bus", DEFAULT_BUS) or DEFAULT_BUS,
+        bus=_text(path, told, "bus", None),
         dialect=dialect,  # type: ignore[arg-type]
         account=_text(path, told, "account", ACCOUNT) or ACCOUNT,
         region=_text(path, told, "region", REGION) or REGION,

@@ -103,12 +103,51 @@ def test_the_nearest_miss_comes_first() -> None:
         ({"Destination": {"Port": [True]}}, "a number, not true"),
         ({"Destination": {"Port": [{"prefix": "5"}]}}, "a number, not a string"),
         ({"Quite": {"another": ["x"]}}, ""),
+        ({"Text": {"level": ["x"]}}, "detail.Text is a value there, not an object: it has no members"),
     ],
 )
 def test_what_is_different(detail: dict[str, Any], note: str) -> None:
     """A failed field says in words what is different, and which names it may have meant."""
     (miss,) = explained(detail).misses
     assert miss.note == note
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "note"),
+    [
+        (["37.807807921694092"], "37.80780792169409", "no double is exactly the pattern's number: such numbers match "),
+        (["37.5"], "37.807807921694092", "no double is exactly the event's number: such numbers match "),
+        (["12345678901234567891"], "12345678901234567890", "no double is exactly either number: such numbers match "),
+        (['{"numeric":[">",5]}'], "12345678901234567890", "no double is exactly the event's number, and such numbers "),
+        (["1"], "2", ""),
+        (['{"exists":false}'], "null", "it must not be there, and null is a value"),
+        (['{"suffix":"b"}'], '""', "it is empty"),
+        (['{"equals-ignore-case":"STRASSE"}'], '"straße"', "differs only in case, of letters whose"),
+        (['"caf\u00e9"'], '"cafe\u0301"', "looks the same, but is written with other characters "),
+    ],
+)  # fmt: skip
+def test_whose_number_or_text_it_is(wanted: list[str], there: str, note: str) -> None:
+    """What no double holds is named as the pattern's or the event's; what looks alike and is not is told apart."""
+    explanation = Pattern.compile(f'{{"x":[{",".join(wanted)}]}}').explain(f'{{"x":{there}}}')
+    (miss,) = explanation.misses
+    assert miss.note.startswith(note)
+    assert bool(miss.note) == bool(note)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "event", "note"),
+    [
+        ({"": {"a": [1]}}, {"": {"a": 1}}, "did it mean .a?"),
+        ({"d": {"": [1]}}, {"d": {"": 1}}, "it is there under an empty name, which EventBridge does not look into "),
+        ({"": [1]}, {"": {"x": 1}}, "an object is there, and only values can be matched"),
+        ({"": [1]}, {"x": 1}, ""),
+    ],
+)
+def test_empty_names(pattern: dict[str, Any], event: dict[str, Any], note: str) -> None:
+    """An empty name is a name, told from the event itself."""
+    (miss,) = Pattern.compile(pattern).explain(event).misses
+    assert miss.note.startswith(note)
+    assert bool(miss.note) == bool(note)
 
 
 def test_misspelt_names_are_given_as_data() -> None:

@@ -4,6 +4,8 @@ import itertools
 import json
 import pickle
 import time
+from collections import OrderedDict, UserDict, UserList, deque
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -12,9 +14,12 @@ from hypothesis import strategies as st
 
 from pcapeda.errors import BadEvent, BadRule
 from pcapeda.rules.complexity import MAX_COMPLEXITY, complexity
+from pcapeda.rules.leaves import Finder, consistent
 from pcapeda.rules.pattern import Pattern
 from pcapeda.rules.reader import check_event, json_of, number, parse, read_event
-from pcapeda.rules.values import address, in_block, leaf, segments
+from pcapeda.rules.rule import Rule
+from pcapeda.rules.ruleset import RuleSet
+from pcapeda.rules.values import address, in_block, leaf, plain_number, segments
 
 from .strategies import EVENTS, PATTERNS, VALUES, WORDS
 
@@ -50,6 +55,11 @@ def test_a_pattern_built_from_an_event_matches_it(event: dict[str, Any]) -> None
             return [value[0]] if value and not isinstance(value[0], dict | list) else None
         return [value]
 
+    def named(value: Any) -> bool:
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        return not (isinstance(value, dict) and "" in value) and all(map(named, inner))
+
+    assume(named(event))  # empty names have rules of their own: see below
     pattern = asking(event)
     assume(pattern)
     # a path written twice (dots in names) asks for its last value only, and may then be in conflict with an array
@@ -104,18 +114,24 @@ def test_text_and_data_mean_the_same(pattern: dict[str, Any], event: dict[str, A
 def test_leaves_are_chosen_as_the_definition_says(pattern: dict[str, Any], event: dict[str, Any]) -> None:
     """Matching equals a search through every choice of leaves, made from the definition of array consistency."""
     one = compiled(pattern)
-    expected = any(_reference([(each.path, each.tests) for each in alt.fields], event) for alt in one.alternatives)
+    named = [path for path in one.paths if not path or path.strip(".")]
+    looks_into_empty = any(not path or "" in path.rstrip(".").split(".") for path in named)
+    expected = any(
+        _reference([(each.path, each.tests) for each in alt.fields], event, looks_into_empty)
+        for alt in one.alternatives
+    )
     assert one.matches(event) == expected
 
 
-def _reference(fields: list[Any], event: dict[str, Any]) -> bool:
+def _reference(fields: list[Any], event: dict[str, Any], looks_into_empty: bool) -> bool:
     flat: dict[str, list[Any]] = {}
     arrays = itertools.count()
 
     def walk(steps: tuple[str, ...], value: Any, trail: dict[int, int]) -> None:
         if isinstance(value, dict):
             for key, inner in value.items():
-                walk((*steps, key), inner, trail)
+                if key or looks_into_empty:
+                    walk((*steps, key), inner, trail)
         elif isinstance(value, list):
             array = next(arrays)
             for index, inner in enumerate(value):
@@ -142,6 +158,56 @@ def _reference(fields: list[Any], event: dict[str, Any]) -> bool:
         )
 
     return search(0, {})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "event", "matches"),
+    [
+        # an empty key to begin with leaves no dot in a pattern, but does in an event
+        ({"": [1]}, {"": 1}, True),
+        ({"": {"a": [1]}}, {"": {"a": 1}}, False),
+        ({"": {"a": [1]}}, {"a": 1}, True),
+        ({"": {"a": {"b": [1]}}}, {"": {"a": {"b": 1}}}, True),
+        ({"": {"a": {"b": [1]}}}, {"a": {"b": 1}}, False),
+        ({"": {"": [1]}}, {"": 1}, True),
+        ({"": {"": [1]}}, {"": {"": 1}}, False),
+        ({".a": [1]}, {"": {"a": 1}}, True),
+        ({".a": [1]}, {".a": 1}, True),
+        ({".a": [1]}, {"a": 1}, False),
+        # in between it is a name like others
+        ({"a": {"": {"b": [1]}}}, {"a": {"": {"b": 1}}}, True),
+        ({"a": {"": {"b": [1]}}}, {"a..b": 1}, True),
+        ({"a": {"": {"b": [1]}}}, {"a": {"b": 1}}, False),
+        # at the end it is not looked into, unless the pattern has an empty name elsewhere
+        ({"a": {"": [1]}}, {"a": {"": 1}}, False),
+        ({"a": {"": [1]}}, {"a.": 1}, True),
+        ({"a": {"": [1]}}, {"a": 1}, False),
+        ({"a": {"": [1]}, "": [2]}, {"a": {"": 1}, "": 2}, True),
+        ({"a": {"": [1]}, "b..c": [2]}, {"a": {"": 1}, "b..c": 2}, True),
+        ({"a": {"": [1]}, "b.c": [2]}, {"a": {"": 1}, "b.c": 2}, False),
+        ({"a..": [1]}, {"a": {".": 1}}, True),
+        ({"a..": [1]}, {"a": {"": {"": 1}}}, False),
+        ({".": [1]}, {".": 1}, True),
+        ({".": [1]}, {"": {"": 1}}, False),
+        ({"a": {"": [{"exists": False}]}}, {"a": {"": 1}}, True),
+        ({"": [{"exists": False}]}, {"": 1}, False),
+        ({"": [{"exists": False}]}, {"a": 1}, True),
+        ({"a": {"": [1]}}, {"a": [{"": 1}, {".": 1}]}, False),
+        ({"." * 40: [1]}, {"." * 40: 1}, True),
+        ({"." * 40: [1]}, {"." * 20: {"." * 18: {"": 1}}}, False),
+        ({"." * 40 + "a": [1]}, {"." * 20: {"": {"." * 18 + "a": 1}}}, True),
+    ],
+)  # fmt: skip
+def test_empty_names(pattern: dict[str, Any], event: dict[str, Any], matches: bool) -> None:
+    """Empty keys mean what they mean to the engine (event-ruler: Path.name, Path.extendedName, isFieldStepUsed)."""
+    compiled = Pattern.compile(pattern)
+    other = Rule("other", Pattern.compile({"": [{"exists": True}], "a": [{"exists": True}]}))
+    for given_event in (event, json.dumps(event)):
+        assert compiled.matches(given_event) == matches
+        assert compiled.explain(given_event).matched == matches
+        assert [rule.name for rule in RuleSet([Rule("one", compiled)]).match(given_event)] == ["one"] * matches
+        both = RuleSet([other, Rule("one", compiled)])  # the other's empty name opens nothing for this one
+        assert ("one" in [rule.name for rule in both.match(given_event)]) == matches
 
 
 @given(JSON)
@@ -437,6 +503,73 @@ def test_hostile_arrays_are_bounded() -> None:
     assert time.process_time() - start < 20
 
 
+class Counting(dict[str, Any]):
+    """An object that counts how often its members are gone through: once is what a walk costs."""
+
+    walks = 0
+
+    def items(self) -> Any:
+        Counting.walks += 1
+        return super().items()
+
+
+def test_the_walk_through_an_event_takes_a_step_for_each_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the names of patterns and event are made, each object of the event is gone through at most once."""
+    monkeypatch.setattr(Counting, "walks", 0)
+    event: Any = 1
+    for _ in range(200):
+        event = Counting({"a": event, "a.a": Counting({"a": 1}), "b": Counting({"c": 1})})
+    finder = Finder([".".join("a" * depth) for depth in range(1, 30)])
+    assert len(finder.find(event)) == 27  # those within three names and more, up to 29
+    assert Counting.walks == 30 + 28  # objects at the names, and those named with a dot
+    monkeypatch.setattr(Counting, "walks", 0)
+    Finder(["." * 4000]).find(event)
+    assert Counting.walks == 1
+
+
+@pytest.mark.parametrize(("dots", "places"), [(30, 496), (31, 0), (32, 0), (4000, 0)])
+def test_places_of_a_path_grow_with_its_dots(dots: int, places: int) -> None:
+    """Up to 32 stops all ways through a path are written down; from there on their number would grow with its square,
+    and places are looked up by name."""
+    finder = Finder([".".join("x" * (dots + 1))])
+    steps = finder._steps.values()
+    assert sum(len(step.children) for step in steps) == places
+    assert len(steps) == dots + 2
+    assert all((step.names is None) == bool(places) for step in steps)
+
+
+def test_objects_and_arrays_of_other_classes() -> None:
+    """An event given as data may be made of any mappings and sequences."""
+    pattern = Pattern.compile({"a": {"b": [1], "c": ["x"]}})
+    proxy = MappingProxyType({"b": 1, "c": "x"})
+    for inner in (proxy, OrderedDict(proxy), (proxy,), deque([proxy]), UserList([UserDict(proxy)])):
+        for event in ({"a": inner}, MappingProxyType({"a": inner}), UserDict({"a": inner})):
+            assert pattern.matches(event)
+            assert pattern.explain(event).matched
+            assert RuleSet([Rule("r", pattern)]).match(event)
+    apart = UserList([MappingProxyType({"b": 1}), MappingProxyType({"c": "x"})])
+    assert not pattern.matches({"a": apart})
+
+
+def test_choices_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A choice that led nowhere is not followed twice, and past the bound the event is refused as hostile."""
+    # 12 fields with 12 elements of an array each, and a last one that agrees with none of them: 12 * 12 choices to look
+    # at, where following each of them again would be 12 ** 12
+    count = 12
+    one = (plain_number("1"),)
+    fields = [(one, [(1, ((array, element),)) for element in range(count)]) for array in range(count)]
+    fields.append((one, [(1, tuple((array, count) for array in range(count)))]))
+    monkeypatch.setattr("pcapeda.rules.leaves.MAX_CHOICES", 1_000)
+    assert not consistent(fields)
+    nested = Pattern.compile({"a": {"p": [1], "q": [1], "r": [1]}})
+    event = {"a": [{"p": 1, "r": 2}, {"q": 1, "p": 1}, {"r": 1}] * 20}
+    assert not nested.matches(event)
+    monkeypatch.setattr("pcapeda.rules.leaves.MAX_CHOICES", 50)
+    for ask in (nested.matches, nested.explain, RuleSet([Rule("r", nested)]).match):
+        with pytest.raises(BadEvent, match="event has more than 50 combinations of array elements to look at"):
+            ask(json.dumps(event))
+
+
 def test_hostile_names_are_bounded() -> None:
     """A path of thousands of dots, and an event that answers with dots of its own, cost little memory and time."""
     path = "." * 4000
@@ -458,3 +591,19 @@ def test_self_similar_data_is_refused() -> None:
     loop["a"] = loop
     with pytest.raises(BadRule):
         Pattern.compile(loop)
+
+
+@pytest.mark.parametrize(
+    ("text", "digits"),
+    [
+        ("::ffff", "0" * 28 + "ffff"),
+        ("::10000", None),
+        ("1:2:3:4:5:6:7:10000", None),
+        ("0ffff::", "ffff" + "0" * 28),
+        ("255.255.255.255", "ffffffff"),
+        ("256.0.0.0", None),
+    ],
+)
+def test_the_largest_group_of_an_address(text: str, digits: str | None) -> None:
+    """Four hex digits' worth and one octet are the most; leading zeros do not count."""
+    assert address(text) == digits

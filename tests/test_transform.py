@@ -127,8 +127,8 @@ PATHS = {
         ("<to>", '{"IpAddress":"192.0.2.1","Port":514}'),
         ("<ip>", '"192.0.2.1"'),
         ("[<port>, <port>]", "[514, 514]"),
-        # inside quotes an object loses its quotes
-        ('{"to": "<to>"}', '{"to": "{IpAddress:192.0.2.1,Port:514}"}'),
+        # inside the quotes of text an object loses its quotes
+        ('"to <to>"', '"to {IpAddress:192.0.2.1,Port:514}"'),
         ('"via <via>"', '"via [eth,vlan:10]"'),
         # brackets that are no placeholder can only be text after a line end
         ('{"a": "1 < 2"}', '{"a": "1 < 2"}'),
@@ -137,6 +137,126 @@ PATHS = {
 def test_templates(template: str, result: str) -> None:
     """Quotes in the template decide how a value is put in."""
     assert received(template, PATHS) == result
+
+
+# What comes of a value: outside quotes, inside quotes of a JSON template, inside quotes of text. None: no JSON comes of
+# the template, and the target gets nothing.
+CELLS: dict[str, tuple[Any, str, str | None, str]] = {
+    "a string": ("x y", '"x y"', "x y", "x y"),
+    "a string with quotes": ('a "b"', '"a \\"b\\""', None, 'a "b"'),
+    "a string with a line end": ("a\nb", '"a\\nb"', None, "a\nb"),
+    "a string with a backslash": ("C:\\x", '"C:\\\\x"', None, "C:\\x"),
+    "a string with a backslash that escapes": ("a\\nb", '"a\\\\nb"', "a\\nb", "a\\nb"),
+    "an empty string": ("", '""', "", ""),
+    "a number": (514, "514", "514", "514"),
+    "a fraction": (1.5, "1.5", "1.5", "1.5"),
+    "true": (True, "true", "true", "true"),
+    "null": (None, "null", "null", "null"),
+    "an object": ({"a": "b", "n": [1]}, '{"a":"b","n":[1]}', None, "{a:b,n:[1]}"),
+    "an object with quotes in it": ({"a": 'b"c\\'}, '{"a":"b\\"c\\\\"}', None, "{a:bc\\\\}"),
+    "an empty object": ({}, "{}", "{}", "{}"),
+    "a list": (["HIGH", "LOW"], '["HIGH","LOW"]', None, "[HIGH,LOW]"),
+    "a list of numbers": ([1, 2], "[1,2]", "[1,2]", "[1,2]"),
+    "an empty list": ([], "[]", "[]", "[]"),
+    "nothing there": (..., '""', "", ""),
+}  # fmt: skip
+OUTSIDE = ['{"k":<v>}', '{"k":{"m":[<v>, 1]},"o":<v>}', "[<v>]", " <v>", '{"\\"k":<v>}']
+QUOTED = ['{"k":"<v>"}', '{"k":"a <v> b <v>"}', '["<v>"]', '[{"k":["a <v>"]}]', ' {"k":"\\"<v>"}']
+TEXT = ['"<v>"', '"a <v> b <v>"', '"a <v>"\n"b <v>"', ' "\\"<v>\\" {<v>}"']
+KEYS = ['{"<v>":1}', '{<v>:1}', '{"k":{"a <v>":1}}', '[{"<v>":<v>}]']  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_every_value_in_every_place_of_every_template(kind: str) -> None:
+    """What a value becomes depends on the quotes around it and on the template, and on nothing else."""
+    value, outside, quoted, text = CELLS[kind]
+    event = {"detail": {} if value is ... else {"v": value}}
+
+    def filled(template: str) -> str:
+        transformer = Transformer((("v", "$.detail.v"),), template)
+        return receives(Target("t", "a", transformer=transformer), event, RULE)
+
+    for template in OUTSIDE:
+        assert filled(template) == template.replace("<v>", outside)
+        json.loads(filled(template))
+    for template in QUOTED:
+        if quoted is None:
+            with pytest.raises(BadRule, match="target t: no valid JSON comes of its template, so it gets nothing"):
+                filled(template)
+        else:
+            assert filled(template) == template.replace("<v>", quoted)
+            json.loads(filled(template))
+    for template in TEXT:
+        assert filled(template) == template.replace("<v>", text)
+    for template in KEYS:
+        with pytest.raises(BadRule, match="Invalid InputTemplate for target t"):
+            filled(template)
+
+
+@pytest.mark.parametrize(
+    ("template", "result"),
+    [
+        ('{"payload": "<payload>"}', None),
+        ('{"singlelistitem": "<listsingle>"}', None),
+        ('{"not_valid": "users-service/users/<payload>", "bod": <payload>}', None),
+        ('{"nested": {"level": "users/<user>"}, "bod": <payload>}',
+         '{"nested": {"level": "users/baz"}, "bod": {"acc_id":"0a787ecb-4015","sf_id":"baz"}}'),
+        ('"Payload of <payload> with path users/<user>"',
+         '"Payload of {acc_id:0a787ecb-4015,sf_id:baz} with path users/baz"'),
+        ('"single <listsingle> multiple <listmulti>"', '"single [HIGH] multiple [ACTIVE,INACTIVE]"'),
+        ('{"command": <nothere>}', '{"command": ""}'),
+        ('"info <nothere>"', '"info "'),
+        ('"{[/Check with special characters for <user>"', '"{[/Check with special characters for baz"'),
+    ],
+)  # fmt: skip
+def test_recorded_answers(template: str, result: str | None) -> None:
+    """Answers that AWS itself gave: objects and lists inside quotes reach the target in text only."""
+    payload = {"acc_id": "0a787ecb-4015", "sf_id": "baz"}
+    event = {"detail": {"payload": payload, "listsingle": ["HIGH"], "listmulti": ["ACTIVE", "INACTIVE"]}}
+    paths = {"payload": "$.detail.payload", "user": "$.detail.payload.sf_id", "nothere": "$.detail.notinmessage"}
+    paths |= {name: f"$.detail.{name}" for name in ("listsingle", "listmulti")}
+    target = Target("t", "a", transformer=Transformer(tuple(paths.items()), template))
+    if result is None:
+        with pytest.raises(BadRule, match="it gets nothing") as caught:
+            receives(target, event, RULE)
+        assert "is an object or array: put it outside quotes" in (caught.value.hint or "")
+    else:
+        assert receives(target, event, RULE) == result
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("rule-name", "syslog"),
+        ("rule-arn", "arn:aws:events:eu-west-1:123456789012:rule/udp/syslog"),
+        ("event.ingestion-time", "2026-04-10T22:44:04Z"),
+    ],
+)
+def test_reserved_strings_in_every_place(name: str, value: str) -> None:
+    """They are strings like others."""
+    place = f"<aws.events.{name}>"
+    for template, kept in ((one, f'"{value}"') for one in OUTSIDE):
+        assert received(template.replace("<v>", place)) == template.replace("<v>", kept)
+    for template in (*QUOTED, *TEXT):
+        assert received(template.replace("<v>", place)) == template.replace("<v>", value)
+    for template in KEYS:
+        with pytest.raises(BadRule, match="Invalid InputTemplate for target t"):
+            received(template.replace("<v>", place))
+
+
+@pytest.mark.parametrize("name", ["event", "event.json"])
+def test_reserved_objects_in_every_place(name: str) -> None:
+    """They are objects like others: whole outside quotes, nothing inside quotes of JSON, without quotes in text."""
+    place = f"<aws.events.{name}>"
+    whole = received(place)
+    for template in OUTSIDE:
+        assert received(template.replace("<v>", place)) == template.replace("<v>", whole)
+    for template in QUOTED:
+        with pytest.raises(BadRule, match="it gets nothing"):
+            received(template.replace("<v>", place))
+    for template in TEXT:
+        made = received(template.replace("<v>", place))
+        assert made == template.replace("<v>", whole.replace('\\"', "").replace('"', ""))
 
 
 def test_reserved_variables() -> None:
@@ -186,6 +306,7 @@ def test_values_are_not_escaped_inside_quotes() -> None:
         ('"x"', {f"k{n}": "$.a" for n in range(101)}, "has 101 entries of 100"),
         ("", {}, "must have 1 to 8,192 characters"),
         ('"' + "x" * 8191 + '"', {}, "must have 1 to 8,192 characters"),
+        ('"x"', {"a": "$" + ".a" * 128}, "InputPathsMap for target t, a: the path has 257 characters of 256."),
     ],
 )  # fmt: skip
 def test_templates_that_the_service_refuses(template: str, paths: dict[str, str], message: str) -> None:
@@ -193,6 +314,23 @@ def test_templates_that_the_service_refuses(template: str, paths: dict[str, str]
     with pytest.raises(BadRule) as caught:
         received(template, paths)
     assert message in str(caught.value)
+
+
+def test_the_most_that_is_taken() -> None:
+    """Each limit is reached without a word."""
+    assert received('"x"', {f"k{n}": "$.a" for n in range(100)}) == '"x"'
+    assert len(received('"' + "x" * 8190 + '"')) == 8192
+    assert received("<a>", {"a": "$." + "a" * 254}) == '""'
+    assert received("<a>", {"a": "$." + "a" * 254}) == received("<" + "a" * 256 + ">", {"a" * 256: "$.a"})
+    assert len(received(input='"' + "x" * 8190 + '"')) == 8192
+    assert received(input_path="$." + "a" * 254) == "null"
+    for refused in (
+        {"input": '"' + "x" * 8191 + '"'},
+        {"input_path": "$." + "a" * 255},
+        {"template": "<" + "a" * 257 + ">", "paths": {"a" * 257: "$.a"}},
+    ):
+        with pytest.raises(BadRule, match=r"characters of|invalid key"):
+            received(**refused)  # type: ignore[arg-type]
 
 
 def test_one_of_the_three() -> None:

@@ -23,8 +23,13 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Test event rules offline: which rule matches which packet, and why not.")
 
 RulesBusOption = Annotated[
-    str,
-    typer.Option("--bus", metavar="NAME|ARN", help="The bus events are put on.", rich_help_panel=RULES),
+    str | None,
+    typer.Option(
+        "--bus",
+        metavar="NAME|ARN",
+        help="The bus events are put on (by default the one that all rules are on, else the default bus).",
+        rich_help_panel=RULES,
+    ),
 ]
 AccountOption = Annotated[
     str | None, typer.Option("--account", metavar="ID", help="AWS account in the events.", rich_help_panel=RULES)
@@ -77,7 +82,7 @@ def try_rules(
         bool,
         typer.Option("--targets", help="Show what each target receives of the samples.", rich_help_panel=RULES),
     ] = False,
-    bus: RulesBusOption = "default",
+    bus: RulesBusOption = None,
     dialect: DialectOption = DialectName.CLASSIC,
     account: AccountOption = None,
     region: options.RegionOption = None,
@@ -140,6 +145,7 @@ def try_rules(
     with stopped_by_signals(stopped_at_once) as stop:
         for one in suites:
             loaded = load_rules(list(one.rules), one.parameters, region, profile, endpoint_url, one.dialect, one)
+            tell_bus(loaded, one.bus)
             results.append(run_suite(one, show=wanted, loaded=loaded, stop=stop))
     if output is Findings.JSON:
         told = [_result_data(result, targets) for result in results]
@@ -183,6 +189,16 @@ def load_rules(
     for problem in (*loaded.problems, *loaded.notes):
         print(f"pcapeda: {problem}", file=sys.stderr)  # noqa: T201
     return loaded
+
+
+def tell_bus(loaded: "Loaded", given: str | None) -> str:
+    """The bus that rules are tried on; said on stderr where it is not plain, or where no rule is on it."""
+    from pcapeda.rules.buses import bus_notes, bus_of
+
+    bus = bus_of(loaded.rules, given)
+    for sentence in bus_notes(loaded.rules, bus, given, some=False):
+        print(f"pcapeda: {sentence}", file=sys.stderr)  # noqa: T201
+    return bus
 
 
 def _result_data(result: "Result", targets: bool) -> dict[str, Any]:
@@ -238,7 +254,7 @@ def explain(
         typer.Option("--frame", metavar="N", min=1, help="The number of the packet in the capture."),
     ] = None,
     parameter: ParameterOption = None,
-    bus: RulesBusOption = "default",
+    bus: RulesBusOption = None,
     dialect: DialectOption = DialectName.CLASSIC,
     region: options.RegionOption = None,
     profile: options.ProfileOption = None,
@@ -262,6 +278,7 @@ def explain(
         event = _event_of_frame(path, frame, decapsulate, shaped, dialect.value)
     else:
         event = _event_of_file(path, dialect.value)
+    bus = tell_bus(loaded, bus)
     told = []
     for rule in loaded.rules:
         silent = rule.silent(bus)
@@ -328,6 +345,9 @@ def lint(
         EventKind, typer.Option("--shape", help="The kind of events they are for.", rich_help_panel=options.EVENT)
     ] = EventKind.FULL,
     source: options.SourceOption = None,
+    detail_type: options.DetailTypeOption = None,
+    text: options.TextOption = False,
+    json_payload: options.JsonPayloadOption = False,
     output: Annotated[Format, typer.Option("-o", "--output", help="For people or for programs.")] = Format.PRETTY,
 ) -> None:
     """Find rules that are invalid, can never match what pcapeda emits, overlap, or would surprise."""
@@ -349,7 +369,10 @@ def lint(
         loaded.rules,
         (metadata_schema if raw else schema)(shape.value),
         source=source or default_source,
-        detail_type=default_type,
+        detail_type=detail_type or default_type,
+        text=text,
+        json_payload=json_payload,
+        other_types={other: name for name, (_, other) in IDENTITIES.items() if other != default_type},
         quota=QUOTA if dialect is DialectName.CLASSIC else FILTER_BYTES,
     )
     if output is Format.JSON:

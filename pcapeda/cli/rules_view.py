@@ -86,7 +86,7 @@ def received(one: Tried) -> list[dict[str, Any]]:
             try:
                 row["Input"] = receives(target, event, one.rule)
             except BadRule as error:
-                row["Problem"] = str(error)
+                row["Problem"] = f"{error} ({error.hint})" if error.hint else str(error)
             told.append(row)
     return told
 

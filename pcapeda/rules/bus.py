@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pcapeda.model import ACCOUNT, REGION, Batch, BatchLimits, Outcome
+from pcapeda.rules.buses import bus_of
 from pcapeda.rules.reader import read_event
-from pcapeda.rules.rule import DEFAULT_BUS, Rule
+from pcapeda.rules.rule import Rule
 from pcapeda.rules.ruleset import RuleSet
 from pcapeda.rules.transform import receives
 
@@ -28,19 +29,20 @@ class LocalBus:
         self,
         rules: Iterable[Rule],
         *,
-        bus: str = DEFAULT_BUS,
+        bus: str | None = None,
         account: str = ACCOUNT,
         region: str = REGION,
         keep: int = 10_000,
     ) -> None:
         self.rules: Sequence[Rule] = tuple(rules)
-        self.bus = bus
+        self.bus = bus_of(self.rules, bus)
+        """The bus events are put on: if not given, the one that all rules are on, else the default bus."""
         self.counts: Counter[str] = Counter()
         """How many events each rule matched, by its name."""
         self.unmatched: list[Event] = []
         self.unmatched_count = 0
         self._matched: dict[str, list[Event]] = {}
-        self._set = RuleSet(self.rules, bus)
+        self._set = RuleSet(self.rules, self.bus)
         self._account, self._region, self._keep = account, region, keep
 
     def check(self) -> None:

@@ -1,12 +1,13 @@
 """What the readers of rules have in common: building a rule and its targets, and naming what is wrong on the way."""
 
+import re
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from pcapeda.errors import BadRule
 from pcapeda.rules.documents import Document, elements, member, members, text, walk
 from pcapeda.rules.pattern import Pattern, refusal
-from pcapeda.rules.reader import Malformed, Node, json_of
+from pcapeda.rules.reader import Malformed, Node, json_of, one_line
 from pcapeda.rules.rule import DEFAULT_BUS, Rule, Target, Transformer
 
 Severity = Literal["error", "warning", "note"]
@@ -119,7 +120,20 @@ def target(node: Node, number: int, *, arn: str | None = None) -> Target:
 
 def targets(node: Node | None) -> list[Target]:
     """A list of targets as the EventBridge API writes it."""
-    return [target(one, number) for number, one in enumerate(elements(node), 1)]
+    made = []
+    for number, one in enumerate(elements(node), 1):
+        made.append(target(one, number)._replace(faults=tuple(_id_faults(text(member(one, "Id")), number))))
+    return made
+
+
+_ID = re.compile(r"[.\-_A-Za-z0-9]{1,64}")
+
+
+def _id_faults(identity: str | None, number: int) -> Iterable[str]:
+    if not identity:
+        yield f"target {number} has no Id"
+    elif not _ID.fullmatch(identity):
+        yield f"target {one_line(identity, 100)}: an Id has 1 to 64 letters, digits, dots, dashes and underscores"
 
 
 def transformed(paths: Node | None, template: Node | None) -> Transformer:

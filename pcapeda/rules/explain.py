@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from difflib import SequenceMatcher, get_close_matches
 from typing import Any
+from unicodedata import normalize
 
 from pcapeda.rules.fields import Alternative, Field
 from pcapeda.rules.leaves import Trail, consistent
@@ -167,7 +168,7 @@ def _short(value: Leaf) -> str:
 def _miss(value: Leaf, test: Test) -> tuple[float, str]:
     """How far a value is from an alternative it does not satisfy, and what the difference is."""
     if test.kind == "absent":
-        return 0.8, "it must not be there"
+        return 0.8, "it must not be there" + (", and null is a value" if value is Word.NULL else "")
     if test.kind.startswith("anything-but"):
         return 0.5, "it is one of those excluded"
     if test.kind in ("number", "numeric"):
@@ -193,10 +194,19 @@ def _miss_number(value: Leaf, test: Test) -> tuple[float, str]:
     if isinstance(value, Word):
         return 0.7, f"{_type(value)}, not a number"
     if isinstance(value, RawNumber) or isinstance(test.operand, RawNumber):
-        return 0.6, "a number beyond what is compared by value"
+        return 0.6, _beyond(value, test)
     bounds = [test.operand] if test.kind == "number" else [test.operand.low, test.operand.high]
     off = min(abs(value - bound) / (abs(value) + abs(bound) + 1) for bound in bounds if bound is not None)
     return 0.1 + 0.4 * min(off, 1), "" if test.kind == "number" else "out of range"
+
+
+def _beyond(value: Leaf, test: Test) -> str:
+    """Which number it is that no double holds, and what that means."""
+    theirs, mine = isinstance(value, RawNumber), isinstance(test.operand, RawNumber)
+    whose = "either number" if theirs and mine else "the pattern's number" if mine else "the event's number"
+    if test.kind == "numeric":
+        return f"no double is exactly {whose}, and such numbers are in no range"
+    return f"no double is exactly {whose}: such numbers match only where they are written with the same digits"
 
 
 def _miss_word(value: Leaf, test: Test) -> tuple[float, str]:
@@ -210,6 +220,8 @@ def _miss_string(value: str, test: Test) -> tuple[float, str]:
     if isinstance(test.operand, tuple):  # a wildcard's pieces
         operand = "".join(test.operand)
         return 0.1 + 0.5 * _unlike(value, operand), "the wildcard does not fit"
+    if not value:
+        return 0.6, "it is empty"
     if test.kind.startswith("prefix"):
         start = value[: len(operand)]
         if start.lower() == operand.lower():
@@ -224,6 +236,10 @@ def _miss_string(value: str, test: Test) -> tuple[float, str]:
         return 0.05, "differs only in case"
     if value.strip() == operand.strip():
         return 0.05, "differs only in white space"
+    if value.casefold() == operand.casefold():
+        return 0.05, "differs only in case, of letters whose case is not ignored"
+    if max(len(value), len(operand)) <= 1000 and normalize("NFC", value) == normalize("NFC", operand):
+        return 0.05, "looks the same, but is written with other characters (Unicode normalisation)"
     return 0.1 + 0.5 * _unlike(value, operand), ""
 
 
@@ -248,6 +264,13 @@ def _absent(each: Field, event: Mapping[str, Any] | Pairs) -> Part:
     inner, names = _names(event, each.path)
     if inner:
         return Part(each.path, each.wanted, False, note=inner, distance=0.6)
+    if each.path in names:
+        note = "it is there under an empty name, which EventBridge does not look into for this pattern"
+        return Part(each.path, each.wanted, False, note=note, distance=0.6)
+    above = next((name for name in names if each.path.startswith(f"{name}.")), None)
+    if above is not None:
+        note = f"{above} is a value there, not an object: it has no members"
+        return Part(each.path, each.wanted, False, note=note, near=(above,), distance=0.6)
     folded = each.path.casefold()
     cased = [name for name in names if name.casefold() == folded]
     if cased:
@@ -265,20 +288,20 @@ def _absent(each: Field, event: Mapping[str, Any] | Pairs) -> Part:
 def _names(event: Mapping[str, Any] | Pairs, path: str) -> tuple[str, list[str]]:
     """What stands at `path` if it is no leaf, in words; and the paths of the leaves of an event, as far as sensible."""
     names: dict[str, None] = {}
-    todo: list[tuple[str, Any]] = [("", event)]
+    todo: list[tuple[str | None, Any]] = [(None, event)]  # None: the event itself, which is no name, not even ""
     inner = ""
     while todo and len(names) < _MOST_NAMES:
         prefix, value = todo.pop()
         if isinstance(value, Mapping | Pairs):
             pairs = value if isinstance(value, Pairs) else value.items()
-            if prefix == path and prefix:
+            if prefix == path:
                 inner = "an object is there, and only values can be matched" if value else "an empty object is there"
-            todo += ((f"{prefix}.{key}" if prefix else str(key), member) for key, member in pairs)
+            todo += ((str(key) if prefix is None else f"{prefix}.{key}", member) for key, member in pairs)
         elif is_sequence(value):
             if prefix == path and not value:
                 inner = "an empty array is there"
             todo += ((prefix, member) for member in value[:_MOST_NAMES])
-        else:
+        elif prefix is not None:
             names[prefix] = None
     return inner, list(names)
 

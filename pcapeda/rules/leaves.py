@@ -4,6 +4,11 @@
 {"b": 1}}` and `{"a.b": 1}` are one path. Array structure leaves the path: each element contributes its leaves at the
 array's own path. `{}` and `[]` contribute none, so nothing exists there; `null` is a leaf.
 
+**Empty names.** An event's path is its keys joined by dots, empty keys too: the value in `{"": {"a": 1}}` is at `.a`,
+that in `{"a": {"": 1}}` at `a.`. The engine looks only into keys that occur between the dots of some path of the
+pattern, and does not count what is empty at a path's end: the pattern `{"a": {"": [1]}}` accepts `{"a.": 1}`, but
+`{"a": {"": 1}}` only if another path of it has an empty name elsewhere. (Empty keys of patterns: see `pattern`.)
+
 **Array consistency.** Two leaves may not come from different elements of the same array. Each leaf carries a trail: for
 each array around it (from the outside) which array and which element. Only objects and arrays in an array add to the
 trail, so plain scalars side by side never exclude each other. A rule matches if one satisfying leaf per path can be
@@ -34,7 +39,7 @@ MAX_CHOICES = 1_000_000
 class Step:
     """A place that some path of the patterns goes through; `number` is that of the path that ends here, or -1."""
 
-    __slots__ = ("children", "names", "number", "prefix")
+    __slots__ = ("children", "empty", "names", "number", "prefix")
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
@@ -43,9 +48,11 @@ class Step:
         """Where each key leads on."""
         self.names: dict[str, Step] | None = None
         """All places by their paths, instead: see `Finder._add`."""
+        self.empty = True
+        """Whether an empty key leads on."""
 
     def named(self, key: str) -> "Step | None":
-        return self.names.get(f"{self.prefix}{key}.") if self.names is not None else None
+        return self.names.get(f"{self.prefix}{key}.") if self.names is not None and (key or self.empty) else None
 
 
 class _Asked:
@@ -91,6 +98,12 @@ class _Asked:
         return True
 
 
+def _looks_into_empty(path: str) -> bool:
+    """Whether the engine looks into empty keys for the sake of this path."""
+    named = path.rstrip(".")
+    return not path or (named != "" and "" in named.split("."))
+
+
 class Finder:
     """Finds the leaves of an event at given paths; the n-th path has number n."""
 
@@ -98,6 +111,7 @@ class Finder:
         self.paths = tuple(paths)
         self._root = Step("")
         self._steps: dict[str, Step] = {"": self._root}
+        self._empty = any(_looks_into_empty(path) for path in self.paths)
         edges: set[tuple[str, str]] = set()
         for index, path in enumerate(self.paths):
             self._add(path + ".", index, edges)
@@ -116,10 +130,12 @@ class Finder:
                 (path[:start], path[start : stop - 1])
                 for position, start in enumerate(stops)
                 for stop in stops[position + 1 :]
+                if self._empty or stop - start > 1
             )
         else:  # their number grows with the square: look such places up by name instead
             for stop in stops:
-                self._steps[path[:stop]].names = self._steps
+                step = self._steps[path[:stop]]
+                step.names, step.empty = self._steps, self._empty
 
     def find(self, event: Mapping[str, Any] | Pairs, arrays: list[str] | None = None) -> list[Found]:
         """All leaves of `event` at the paths. `arrays` is filled with the path of each array, by its number."""

@@ -1,22 +1,27 @@
 """What is wrong, hopeless or surprising in rules, before they are deployed.
 
 `lint` is given what the events look like as a JSON Schema: a field that no event has, or a value that no event can have
-there, makes a rule that never matches.
+there, makes a rule that never matches. Three levels: an `error` is what AWS refuses, or what never matches; a `warning`
+works, but hardly as it is meant; an `info` is worth knowing. Rules for events of another source are nobody's mistake.
 """
 
-import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from pcapeda.rules.fields import Alternative, Field
+from pcapeda.rules.lint_fields import Place, impossible, places, surprises
+from pcapeda.rules.lint_targets import lint_targets
 from pcapeda.rules.rule import Rule, bus_name
-from pcapeda.rules.values import Test, Word
 
 Severity = Literal["error", "warning", "info"]
 
 QUOTA = 2_048
 """Characters of an event pattern by default (EventBridge quotas); the API takes 4,096 where the quota was raised."""
+RULES_OF_A_BUS = 300
+WILDCARD_RULES_OF_A_BUS = 30
+"""Rules of one bus, and those of them with wildcards, by default (EventBridge quotas)."""
 
 
 class Finding(NamedTuple):
@@ -31,26 +36,51 @@ class Finding(NamedTuple):
     def __str__(self) -> str:
         where = f" {self.path}" if self.path else ""
         origin = f"{self.origin}: " if self.origin else ""
-        return f"{origin}{self.severity}: {self.rule}{where}: {self.message}"
+        rule = f"{self.rule}{where}: " if self.rule else ""
+        return f"{origin}{self.severity}: {rule}{self.message}"
 
     def data(self) -> dict[str, Any]:
         """The finding as plain data, for JSON."""
         return self._asdict()
 
 
+class Events(NamedTuple):
+    """What the events are that rules are for: their JSON Schema, what they bear, and the options they are made with."""
+
+    schema: Mapping[str, Any]
+    source: str
+    detail_type: str
+    text: bool = True
+    json_payload: bool = True
+    other_types: Mapping[str, str] = {}
+    """The detail-types of other kinds of events, and what `--shape` calls them."""
+
+
 def lint(
-    rules: Sequence[Rule], schema: Mapping[str, Any], *, source: str, detail_type: str, quota: int = QUOTA
+    rules: Sequence[Rule],
+    schema: Mapping[str, Any],
+    *,
+    source: str,
+    detail_type: str,
+    quota: int = QUOTA,
+    text: bool = True,
+    json_payload: bool = True,
+    other_types: Mapping[str, str] | None = None,
 ) -> list[Finding]:
     """Everything there is to say of the rules, errors first.
 
     `schema` is the JSON Schema of the events that will be put on the bus, `source` and `detail_type` what they bear,
-    `quota` the characters that a pattern may have without asking for more.
+    `quota` the characters that a pattern may have without asking for more. `text` and `json_payload` say whether
+    events have `Text` and `Json`; `other_types` names the kinds of events that bear other detail-types.
     """
+    events = Events(schema, source, detail_type, text, json_payload, other_types or {})
+    known = places(schema)
     findings: list[Finding] = []
     for rule in rules:
-        for severity, path, message in _of_rule(rule, schema, source, detail_type, quota):
+        for severity, path, message in _of_rule(rule, events, known, quota):
             findings.append(Finding(severity, rule.name, path, message, rule.origin))
     findings += _repeated(rules)
+    findings += _too_many(rules)
     order = ("error", "warning", "info")
     return sorted(findings, key=lambda one: order.index(one.severity))
 
@@ -58,142 +88,114 @@ def lint(
 Said = tuple[Severity, str, str]
 
 
-def _of_rule(rule: Rule, schema: Mapping[str, Any], source: str, detail_type: str, quota: int) -> Iterator[Said]:
+def _of_rule(rule: Rule, events: Events, known: Sequence[Place], quota: int) -> Iterator[Said]:
     pattern = rule.pattern
+    if rule.problem:
+        yield "error", "", rule.problem
+    elif pattern is None and not rule.schedule:
+        yield "error", "", "it has neither EventPattern nor ScheduleExpression, of which AWS asks for one"
+    foreign = pattern is not None and all(_foreign(one, events) for one in pattern.alternatives)
+    for severity, message in lint_targets(rule, None if foreign or pattern is None else events.schema):
+        yield cast("Severity", severity), "", message
     if pattern is None or rule.problem:
-        if rule.problem:
-            yield "error", "", rule.problem
         return
     if pattern.size > quota:
         yield "warning", "", f"{pattern.size:,} characters: the quota is {quota:,} unless it was raised"
     for note in pattern.notes:
         yield "warning", "", note
-    hopeless = [list(_hopeless(one, schema, source, detail_type)) for one in pattern.alternatives]
-    if all(hopeless):
-        seen = set()
-        for said in (said for one in hopeless for said in one):
-            if said not in seen:
-                seen.add(said)
-                yield "error", said[0], f"can never match what pcapeda emits: {said[1]}"
+    if foreign:
+        yield "info", *_foreign(pattern.alternatives[0], events)
     else:
-        for one, branch in zip(hopeless, pattern.alternatives, strict=True):
-            for path, message in one:
-                yield "warning", path, f"the branch {', '.join(branch.branches)} can never match: {message}"
-    surprises = {said for one in pattern.alternatives for field in one.fields for said in _surprises(field)}
-    for path, message in sorted(surprises):
-        yield "info", path, message
+        yield from _hopeless(pattern.alternatives, events, known)
+    said = {
+        (severity, field.path, message)
+        for one in pattern.alternatives
+        for field in one.fields
+        for severity, message in surprises(field, events.schema, events.text, events.json_payload)
+    }
+    for severity, path, message in sorted(said):
+        yield cast("Severity", severity), path, message
 
 
-def _hopeless(one: Alternative, schema: Mapping[str, Any], source: str, detail_type: str) -> Iterator[tuple[str, str]]:
-    """The fields of an alternative that no emitted event can satisfy, and why."""
+def _foreign(one: Alternative, events: Events) -> tuple[str, str] | tuple[()]:
+    """Why an alternative is for other events than these, which it cannot be blamed for; where, and in words."""
+    fields = {field.path: field for field in one.fields}
+    source, kind = fields.get("source"), fields.get("detail-type")
+    if source is not None and not any(test.accepts(events.source) for test in source.tests):
+        wanted = [test.operand for test in source.tests if isinstance(test.operand, str)]
+        near = any(get_close_matches(events.source, [text.casefold()], 1, 0.6) for text in wanted)
+        meant = f"; did you mean {events.source!r}?" if near else ""
+        return "source", f"it is for other events: these bear {events.source!r}, the rule wants {source.wanted}{meant}"
+    if source is not None or kind is None or _type_said(kind, events) != "":
+        return ()
+    said = f"it is for other events: these bear {events.detail_type!r}, the rule wants {kind.wanted}"
+    return "detail-type", said
+
+
+def _type_said(kind: Field, events: Events) -> str | None:
+    """What a rule may have meant by its detail-type, where it is none of these events: None if it is theirs."""
+    if any(test.accepts(events.detail_type) or test.kind == "absent" for test in kind.tests):
+        return None
+    for name, shape in events.other_types.items():
+        if any(test.accepts(name) for test in kind.tests):
+            return f"; {name!r} is what --shape {shape} is about"
+    wanted = [test.operand for test in kind.tests if isinstance(test.operand, str)]
+    names = {name.casefold(): name for name in (events.detail_type, *events.other_types)}
+    near = [found for text in wanted for found in get_close_matches(text.casefold(), names, 1, 0.75)]
+    return f"; did you mean {names[near[0]]!r}?" if near else ""
+
+
+def _hopeless(alternatives: Sequence[Alternative], events: Events, known: Sequence[Place]) -> Iterator[Said]:
+    """The fields that no emitted event can satisfy: of a branch that is a warning, of all of them an error."""
+    own = [one for one in alternatives if not _foreign(one, events)]
+    reasons = [list(_unsatisfied(one, events, known)) for one in own]
+    if all(reasons):
+        for path, message in dict.fromkeys(reason for one in reasons for reason in one):
+            yield "error", path, f"can never match what pcapeda emits: {message}"
+        return
+    for one, branch in zip(reasons, own, strict=True):
+        for path, message in one:
+            yield "warning", path, f"the branch {', '.join(branch.branches)} can never match: {message}"
+
+
+def _unsatisfied(one: Alternative, events: Events, known: Sequence[Place]) -> Iterator[tuple[str, str]]:
     for field in one.fields:
-        if any(test.kind == "absent" for test in field.tests):
+        if field.path == "source":  # it is theirs, else the alternative were a foreign one
             continue
-        emitted = {"source": source, "detail-type": detail_type}.get(field.path)
-        if emitted is not None:
-            if not any(test.accepts(emitted) for test in field.tests):
-                yield field.path, f"events bear {emitted!r}, the rule wants {field.wanted}"
+        if field.path == "detail-type":
+            meant = _type_said(field, events)
+            if meant is not None:
+                yield field.path, f"events bear {events.detail_type!r}, the rule wants {field.wanted}{meant}"
             continue
-        kinds, near = _kinds_at(schema, field.path.split("."))
-        if not kinds:
-            hint = f"; did you mean {near!r}?" if near else ""
-            yield field.path, f"no event has this field{hint}"
-        elif kinds == {"object"}:
-            yield field.path, "it is an object; patterns match its members, never the object itself"
-        elif not any(_possible(test, kinds) for test in field.tests):
-            words = {"number" if kind == "integer" else kind for kind in kinds - {"object", "array"}}
-            listed = " or ".join(sorted(words))
-            yield field.path, f"events have a {listed} there, the rule wants {field.wanted}"
+        why = impossible(field, events.schema, known)
+        if why:
+            yield field.path, why
 
 
-_ANY = frozenset({"string", "integer", "number", "boolean", "null"})
+def _too_many(rules: Sequence[Rule]) -> Iterator[Finding]:
+    """Buses with more rules than they take."""
+    there = Counter(bus_name(rule.bus) for rule in rules if "${" not in rule.bus)
+    wild = Counter(
+        bus_name(rule.bus)
+        for rule in rules
+        if rule.pattern is not None
+        and "${" not in rule.bus
+        and any(
+            test.kind in ("wildcard", "anything-but-wildcard")
+            for one in rule.pattern.alternatives
+            for field in one.fields
+            for test in field.tests
+        )
+    )
+    for bus, count in there.items():
+        if count > RULES_OF_A_BUS:
+            yield Finding("warning", "", "", _over(count, "rules", bus, RULES_OF_A_BUS))
+        if wild[bus] > WILDCARD_RULES_OF_A_BUS:
+            yield Finding("warning", "", "", _over(wild[bus], "rules with wildcards", bus, WILDCARD_RULES_OF_A_BUS))
 
 
-def _kinds_at(schema: Mapping[str, Any], steps: list[str]) -> tuple[set[str], str | None]:
-    """The JSON types an event may have at a path; and where there is none, the path that it may be a slip of."""
-    here: Mapping[str, Any] = schema
-    walked: list[str] = []
-    for number, step in enumerate(steps):
-        here = _elements(here)
-        properties = here.get("properties")
-        if not isinstance(properties, Mapping):
-            # An object of no stated form (a payload's own JSON): anything may be in it.
-            return (set(_ANY), None) if here.get("type") == "object" else (set(), None)
-        if step not in properties:
-            folded = {name.lower(): name for name in properties}
-            close = folded.get(step.lower()) or next(iter(get_close_matches(step, properties, 1)), None)
-            if close is None:
-                return set(), None
-            return set(), ".".join([*walked, close, *steps[number + 1 :]])
-        walked.append(step)
-        here = properties[step]
-    here = _elements(here)
-    if "const" in here or "enum" in here:
-        values = here.get("enum", [here.get("const")])
-        return {_type_of(value) for value in values}, None
-    kind = here.get("type")
-    return ({kind} if isinstance(kind, str) else set(kind or _ANY)), None
-
-
-def _elements(here: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What is in an array stands at the array's own path."""
-    while here.get("type") == "array" and isinstance(here.get("items"), Mapping):
-        here = here["items"]
-    return here
-
-
-def _type_of(value: object) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "boolean"
-    return "integer" if isinstance(value, int) else "number" if isinstance(value, float) else "string"
-
-
-_STRINGS = frozenset(
-    {"string", "ip", "prefix", "suffix", "prefix-ignore-case", "suffix-ignore-case"}
-    | {"equals-ignore-case", "wildcard", "cidr"}
-)
-
-
-def _possible(test: Test, kinds: set[str]) -> bool:
-    """Whether a value of one of these JSON types could satisfy the test."""
-    if test.kind in _STRINGS:
-        return "string" in kinds
-    if test.kind in ("number", "numeric"):
-        return bool(kinds & {"integer", "number"})
-    if test.kind == "word":
-        return ("null" if test.operand is Word.NULL else "boolean") in kinds
-    return True
-
-
-def _surprises(field: Field) -> Iterator[tuple[str, str]]:
-    """Where the engine does something that a person may not expect."""
-    for test in field.tests:
-        if test.kind == "ip":
-            yield (
-                field.path,
-                f"{test.shown} reads as an IP address and is compared as one: other spellings of it match, too",
-            )
-        elif test.kind == "cidr":
-            family = "IPv4" if "." in test.shown else "IPv6"
-            other = "IPv6" if family == "IPv4" else "IPv4"
-            yield field.path, f"{test.shown}: an {family} block also matches {other} addresses that begin with its bits"
-        elif test.kind.endswith("ignore-case") and _folds_oddly(test.shown):
-            yield field.path, f"{test.shown}: only each letter's own upper and lower case match, no other folding"
-        elif test.kind.startswith("anything-but") and len(field.tests) > 1:
-            others = sum(one.kind.startswith("anything-but") for one in field.tests)
-            if others > 1:
-                yield field.path, "two anything-but in one list are joined by OR, so that nearly everything matches"
-        elif test.kind == "string" and _number_text.fullmatch(test.shown):
-            yield field.path, f"{test.shown} is a string: the number {test.shown[1:-1]} does not match it"
-
-
-_number_text = re.compile(r'"-?[0-9]+(\.[0-9]+)?"')
-
-
-def _folds_oddly(text: str) -> bool:
-    return any(not char.isascii() and char.isalpha() for char in text)
+def _over(count: int, what: str, bus: str, quota: int) -> str:
+    return f"{count:,} {what} on bus {bus}: the quota is {quota:,} unless it was raised"
 
 
 def _repeated(rules: Sequence[Rule]) -> Iterator[Finding]:

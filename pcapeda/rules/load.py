@@ -21,7 +21,7 @@ from pcapeda.rules.cloudformation import is_template, read_template
 from pcapeda.rules.collect import Collector, Problem, targets
 from pcapeda.rules.documents import Document, elements, member, members, read, text
 from pcapeda.rules.reader import Node
-from pcapeda.rules.rule import Rule, Target
+from pcapeda.rules.rule import ENABLED_STATES, Rule, Target
 from pcapeda.rules.serverless import is_serverless, read_serverless
 from pcapeda.rules.terraform import is_terraform, read_terraform
 
@@ -153,7 +153,7 @@ def _read(
     listed = next((member(root, key) for key in ("Rules", "rules") if _is_list_of_objects(member(root, key))), None)
     if listed is not None:
         return "a list" if _rules(document, listed, path.stem, collector) or not listed.value else None
-    if _is_rule(root):
+    if _is_rule(root) or _is_bare_rule(root):
         _rule(document, root, path.stem, collector)
         return "a rule"
     if _is_list_of_objects(member(root, "Targets")):
@@ -179,29 +179,37 @@ def _is_rule(node: Node) -> bool:
     )
 
 
+def _is_bare_rule(node: Node) -> bool:
+    """Whether an object is such a rule that has neither a pattern nor a schedule (or null for one)."""
+    name = member(node, "Name")
+    told = any(member(node, key) is not None for key in ("EventPattern", "ScheduleExpression", "EventBusName"))
+    state = text(member(node, "State")) in (*ENABLED_STATES, "DISABLED")
+    return name is not None and name.kind == "string" and (told or state)
+
+
 def _rules(document: Document, listed: Node, stem: str, collector: Collector) -> bool:
     """Add a list of rules; False if it is a list of something else."""
-    found = [one for one in elements(listed) if _is_rule(one)]
+    found = [one for one in elements(listed) if _is_rule(one) or _is_bare_rule(one)]
     for number, one in enumerate(elements(listed), 1):
-        if _is_rule(one):
+        if found:
             _rule(document, one, f"{stem}-{number}", collector)
-        elif found:
-            name = text(member(one, "Name")) or f"{stem}-{number}"
-            collector.rule(document, one, name, None, problem="it has neither EventPattern nor ScheduleExpression")
     return bool(found)
 
 
 def _rule(document: Document, node: Node, otherwise: str, collector: Collector) -> None:
     """Add a rule as the EventBridge API writes it."""
+    pattern, schedule = member(node, "EventPattern"), text(member(node, "ScheduleExpression"))
+    neither = schedule is None and (pattern is None or (pattern.kind == "word" and pattern.value is None))
     collector.rule(
         document,
         node,
         text(member(node, "Name")) or otherwise,
-        member(node, "EventPattern"),
+        pattern,
         bus=text(member(node, "EventBusName")),
         state=text(member(node, "State")),
-        schedule=text(member(node, "ScheduleExpression")),
+        schedule=schedule,
         targets=targets(member(node, "Targets")),
+        problem="it has neither EventPattern nor ScheduleExpression" if neither else "",
         arn=text(member(node, "Arn")) or "",
     )
 

@@ -9,6 +9,8 @@ must hold; fields it does not name are ignored. What one value satisfies is in `
   earlier array in the alternatives that exist by then: `{"name": ["a"], "$or": [{"name": ["b"]}, {"c": ["x"]}]}` means
   name=b, or name=a and c=x. The lengths of all `$or` arrays multiply to at most 1,000. Operator names are refused as
   field names inside `$or`, and are ordinary names outside.
+- **Empty keys**: a pattern's path is its keys joined by dots, but an empty one to begin with leaves no dot: `{"": {"a":
+  [1]}}` asks for the path `a`, as `{"a": [1]}` does, while an event's `{"": {"a": 1}}` is at `.a` (see `leaves`).
 - **Keys written twice**: of two arrays at the same path the last one counts; objects are merged.
 - **Refused**: whatever the service refuses, with its words; over 4,096 characters (without insignificant white space),
   over 256 paths in an alternative, and wildcards that are too complex (see `complexity`).
@@ -151,6 +153,12 @@ def _holds(tests: tuple[Test, ...], there: list[tuple[Leaf, Trail]]) -> bool:
     return any(test.accepts(value) for value, _ in there for test in tests)
 
 
+def _extended(steps: tuple[str, ...], key: str) -> str:
+    """The path of a key in a pattern, as the engine joins it (event-ruler, Path.extendedName)."""
+    base = ".".join(steps)
+    return f"{base}.{key}" if base else key
+
+
 def _utf16(path: str) -> bytes:
     """The order of paths: by UTF-16 units, as the engine compares them."""
     return path.encode("utf-16-be", "surrogatepass")
@@ -206,13 +214,15 @@ class _Compiler:
             if key == "$or":
                 self._or(inner, steps, drafts)
                 continue
-            name = ".".join((*steps, key))
+            name = _extended(steps, key)
             if inside_or and key in RESERVED:
                 raise _Refused(f"{key} is Ruler reserved fieldName which cannot be used inside $or.", inner.at, name)
             if inner.kind == "object":
                 self._object(inner, (*steps, key), drafts, inside_or=inside_or)
             elif inner.kind == "array":
                 tests = self._array(inner, name)
+                if not all((*steps, key)):
+                    self.notes.append(f'an empty name leaves the path "{one_line(name, 100)}" to be asked for')
                 if not drafts:
                     drafts.append(_Draft({}, ()))
                 if any(name in draft.arrays for draft in drafts):

@@ -26,6 +26,8 @@ class Target(NamedTuple):
     transformer: Transformer | None = None
     problem: str = ""
     """Why what it receives cannot be told."""
+    faults: tuple[str, ...] = ()
+    """What is missing where it was written, and PutTargets asks for."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pcapeda.model import ACCOUNT, REGION, Entry
 from pcapeda.rules.fields import Alternative
 from pcapeda.rules.index import Index, positions
 from pcapeda.rules.leaves import Finder, Found, Trail, consistent
-from pcapeda.rules.pattern import Event, opened
+from pcapeda.rules.pattern import Event, Pattern, opened
 from pcapeda.rules.reader import read_quick
 from pcapeda.rules.rule import Rule
 from pcapeda.rules.values import Leaf, Test
@@ -32,8 +32,14 @@ class RuleSet:
         self.rules = tuple(rules)
         self._owners: list[int] = []
         self._alternatives: list[Alternative] = []
+        self._alone: dict[int, Pattern] = {}
+        """By the index of their rules: patterns whose paths must not be mixed with those of others (see `leaves`)."""
         for index, rule in enumerate(self.rules):
-            if rule.pattern is not None and not rule.silent(bus):
+            if rule.pattern is None or rule.silent(bus):
+                continue
+            if any(path.endswith(".") for path in rule.pattern.paths):
+                self._alone[index] = rule.pattern
+            else:
                 self._alternatives += rule.pattern.alternatives
                 self._owners += [index] * len(rule.pattern.alternatives)
         fields: dict[str, list[tuple[tuple[Test, ...], int]]] = {}
@@ -50,6 +56,13 @@ class RuleSet:
 
     def match(self, event: Event) -> list[Rule]:
         """The rules that the event matches, in the order they were given. Raises `BadEvent`."""
+        if self._alone:
+            alone = {index for index, pattern in self._alone.items() if pattern.matches(event)}
+            together = {id(rule) for rule in self._together(event)}
+            return [rule for index, rule in enumerate(self.rules) if index in alone or id(rule) in together]
+        return self._together(event)
+
+    def _together(self, event: Event) -> list[Rule]:
         found: dict[int, Leaf] | None = None
         if event.__class__ is dict:
             found = self._finder.find_plain(cast("dict[str, Any]", event))
@@ -62,7 +75,7 @@ class RuleSet:
     def match_entry(self, entry: Entry, account: str = ACCOUNT, region: str = REGION) -> list[Rule]:
         """The rules that the event of an entry matches: as `match` of its `event_json`, which is seldom needed."""
         detail = read_quick(entry.detail)
-        if detail is not None and "id" not in self._numbers and "time" not in self._numbers:
+        if detail is not None and "id" not in self._numbers and "time" not in self._numbers and not self._alone:
             event = {
                 "version": "0",
                 "detail-type": entry.detail_type,
