@@ -30,6 +30,8 @@ MAX_YAML_BYTES = 2 * 2**20
 """The largest YAML file that is read; CloudFormation takes 1 MB of template."""
 MAX_NODES = 100_000
 """Values in one YAML file, aliases counted each time they are used: contains files that multiply by alias."""
+MAX_LETTERS = 2 * MAX_YAML_BYTES
+"""Characters of all texts in one YAML file, aliases counted each time they are used."""
 _MAX_DEPTH = 200
 _PLACED = 512 * 1024  # larger JSON is read by the library's scanner, without lines
 
@@ -50,12 +52,39 @@ class Document(NamedTuple):
     root: Node
     lines: list[int] | None
     odd: dict[int, str]
+    parts: "list[Document]"
+    """Documents whose values were taken into this one (see `adopted`)."""
 
     def where(self, node: Node | None = None) -> str:
         """`file:line` of a value, or the file alone where lines are not known."""
         if node is None or node.at < 0:
             return self.name
+        if node.at >= _PART:
+            return self.parts[node.at // _PART - 1].where(node._replace(at=node.at % _PART))
         return f"{self.name}:{node.at if self.lines is None else bisect_right(self.lines, node.at)}"
+
+
+_PART = 1 << 40
+"""Places in the first document taken into another begin here, those in the second at twice that."""
+
+
+def adopted(document: Document, other: Document) -> Node:
+    """The tree of another document as a part of `document`: its places, and what is odd in it, are known there."""
+    document.parts.append(other)
+    shift = len(document.parts) * _PART
+
+    def moved(node: Node) -> Node:
+        value = node.value
+        if node.kind == "object":
+            value = [(key, moved(inner)) for key, inner in value]
+        elif node.kind == "array":
+            value = [moved(inner) for inner in value]
+        made = Node(node.kind, value, node.at + shift if node.at >= 0 else -1)
+        if id(node) in other.odd:
+            document.odd[id(made)] = other.odd[id(node)]
+        return made
+
+    return moved(other.root)
 
 
 def read(path: Path, name: str) -> Document:
@@ -68,6 +97,16 @@ def read(path: Path, name: str) -> Document:
     except OSError as error:
         raise BadRule(f"{name}: {error.strerror or error}") from None
     return read_text(data, name)
+
+
+def read_included(path: Path, name: str) -> Document:
+    """As `read`, of a file that another file names: a regular one, whatever the name leads to. Raises `BadRule`."""
+    try:
+        if not path.is_file():
+            raise BadRule(f"{name}: {'not a regular file' if path.exists() else 'No such file or directory'}")
+    except (OSError, ValueError) as error:
+        raise BadRule(f"{one_line(name, 200)}: {error}") from None
+    return read(path, name)
 
 
 def read_text(data: bytes, name: str) -> Document:
@@ -103,13 +142,13 @@ def _json(text: str, name: str) -> Document:
             value = json.loads(text, object_pairs_hook=_object, parse_float=_number, parse_int=_number)
         except ValueError as error:
             raise Malformed(str(error)) from None
-        return Document(name, _wrapped(value), None, {})
+        return Document(name, _wrapped(value), None, {}, [])
     root, end = parse(text)
     rest = text[end:].lstrip(" \t\r\n")
     if rest:
         raise Malformed("text after the end of the document", len(text) - len(rest))
     starts = [0, *(found.end() for found in re.finditer("\n", text))]
-    return Document(name, root, starts, {})
+    return Document(name, root, starts, {}, [])
 
 
 def _number(text: str) -> Node:
@@ -154,7 +193,7 @@ def _yaml(text: str, name: str) -> Document:
         raise Malformed("nothing in it" if not documents else f"{len(documents)} documents in one file")
     reader = _Yaml()
     root = reader.node(documents[0], 0)
-    return Document(name, root, None, reader.odd)
+    return Document(name, root, None, reader.odd, [])
 
 
 def _refuse_deep(events: Iterable[Any]) -> None:
@@ -174,6 +213,7 @@ class _Yaml:
     def __init__(self) -> None:
         self.odd: dict[int, str] = {}
         self._left = MAX_NODES
+        self._letters = MAX_LETTERS
         self._open: set[int] = set()
 
     def node(self, given: Any, depth: int) -> Node:
@@ -220,6 +260,9 @@ class _Yaml:
 
     def _scalar(self, given: Any, line: int) -> Node:
         text, tag = str(given.value), str(given.tag)
+        self._letters -= len(text)
+        if self._letters < 0:
+            raise Malformed(f"more than {MAX_LETTERS:,} characters, counting aliases (line {line})")
         if given.style or tag.startswith("!") or len(text) > 1000 or (tag == _TEXT and _tagged(given)):
             return Node("string", text, line)
         return self._plain(text, line, "" if tag == _TEXT else tag)
