@@ -1,7 +1,7 @@
 """Rules from `terraform show -json` (or `tofu show -json`) of a plan or a state, modules included, or a state itself.
 
 Formats: https://developer.hashicorp.com/terraform/internals/json-format; a state's own is that of version 4. What a
-plan does not know yet is left out of its values: the name of a bus is then looked for where the configuration refers to it.
+plan does not know yet is left out of its values: a bus is then looked for where the configuration refers to it.
 """
 
 import re
