@@ -39,6 +39,7 @@ _TEXT = "tag:yaml.org,2002:str"
 _YES = {"yes": True, "on": True, "no": False, "off": False}
 _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 _INTEGER = re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]+|0|[1-9][0-9_]*(?::[0-5]?[0-9])*)")
+_OCTAL = re.compile(r"[-+]?0[0-7]+")
 _FLOAT = re.compile(r"[-+]?(?:[0-9][0-9_]*)?\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+")
 
 
@@ -54,6 +55,8 @@ class Document(NamedTuple):
     odd: dict[int, str]
     parts: "list[Document]"
     """Documents whose values were taken into this one (see `adopted`)."""
+    written: dict[int, str]
+    """The spelling of the values in `odd`."""
 
     def where(self, node: Node | None = None) -> str:
         """`file:line` of a value, or the file alone where lines are not known."""
@@ -82,9 +85,30 @@ def adopted(document: Document, other: Document) -> Node:
         made = Node(node.kind, value, node.at + shift if node.at >= 0 else -1)
         if id(node) in other.odd:
             document.odd[id(made)] = other.odd[id(node)]
+            document.written[id(made)] = other.written[id(node)]
         return made
 
     return moved(other.root)
+
+
+def in_yaml_1_2(document: Document) -> Document:
+    """The same file as YAML 1.2 (with its core schema, as js-yaml) has it: what is odd in 1.1 is mostly text there."""
+    if not document.odd:
+        return document
+
+    def made(node: Node) -> Node:
+        if node.kind == "object":
+            return Node("object", [(key, made(inner)) for key, inner in node.value], node.at)
+        if node.kind == "array":
+            return Node("array", [made(inner) for inner in node.value], node.at)
+        spelled = document.written.get(id(node))
+        if spelled is None:
+            return node
+        if node.kind == "word" or "_" in spelled or ":" in spelled:
+            return Node("string", spelled, node.at)
+        return node._replace(value=str(int(spelled))) if _OCTAL.fullmatch(spelled) else node
+
+    return document._replace(root=made(document.root), odd={}, written={})
 
 
 def read(path: Path, name: str) -> Document:
@@ -142,13 +166,13 @@ def _json(text: str, name: str) -> Document:
             value = json.loads(text, object_pairs_hook=_object, parse_float=_number, parse_int=_number)
         except ValueError as error:
             raise Malformed(str(error)) from None
-        return Document(name, _wrapped(value), None, {}, [])
+        return Document(name, _wrapped(value), None, {}, [], {})
     root, end = parse(text)
     rest = text[end:].lstrip(" \t\r\n")
     if rest:
         raise Malformed("text after the end of the document", len(text) - len(rest))
     starts = [0, *(found.end() for found in re.finditer("\n", text))]
-    return Document(name, root, starts, {}, [])
+    return Document(name, root, starts, {}, [], {})
 
 
 def _number(text: str) -> Node:
@@ -193,7 +217,7 @@ def _yaml(text: str, name: str) -> Document:
         raise Malformed("nothing in it" if not documents else f"{len(documents)} documents in one file")
     reader = _Yaml()
     root = reader.node(documents[0], 0)
-    return Document(name, root, None, reader.odd, [])
+    return Document(name, root, None, reader.odd, [], reader.written)
 
 
 def _refuse_deep(events: Iterable[Any]) -> None:
@@ -212,6 +236,7 @@ class _Yaml:
 
     def __init__(self) -> None:
         self.odd: dict[int, str] = {}
+        self.written: dict[int, str] = {}
         self._left = MAX_NODES
         self._letters = MAX_LETTERS
         self._open: set[int] = set()
@@ -287,6 +312,7 @@ class _Yaml:
         return Node("string", text, line)
 
     def _odd(self, node: Node, text: str, meaning: str) -> Node:
+        self.written[id(node)] = text
         self.odd[id(node)] = (
             f"{one_line(text, 40)} is {one_line(meaning, 40)} in YAML 1.1: quote it, or write {meaning}"
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pcapeda.rules.cloudformation import is_template, read_template
 from pcapeda.rules.collect import Collector
-from pcapeda.rules.documents import Document, elements, member, members, text, walk
+from pcapeda.rules.documents import Document, elements, in_yaml_1_2, member, members, text, walk
 from pcapeda.rules.given import Given
 from pcapeda.rules.reader import Malformed, Node, json_of, parse
 from pcapeda.rules.serverless_variables import Variables
@@ -34,6 +34,7 @@ def is_serverless(root: Node) -> bool:
 
 def read_serverless(document: Document, collector: Collector, given: Given, path: Path | None = None) -> None:
     """Add the rules of a service; files that it names are looked for beside `path`."""
+    document = in_yaml_1_2(document)
     variables = Variables(document, collector, given, path)
     region = text(variables.at("provider", "region"))
     variables.given = given = given.filled(region=region)
@@ -155,7 +156,8 @@ class _Compiler:
         )
 
     def _watch(self, logical: str, identity: str, event: Node, arn: Node) -> None:
-        pattern = member(event, "event")
+        written = member(event, "event")
+        pattern = _one_line(written) if written is not None else None
         self._add(logical, event, _target(event, identity, arn), Name=member(event, "name"), EventPattern=pattern)
 
     def _schedule(self, function: str, count: int, event: Node, arn: Node) -> int:
@@ -208,6 +210,17 @@ def _target(event: Node, identity: str, arn: Node) -> Node:
     return Node("object", made, event.at)
 
 
+def _one_line(node: Node) -> Node:
+    """A pattern without the line ends in its texts, which the framework takes out of these."""
+    if node.kind == "object":
+        return Node("object", [(key, _one_line(inner)) for key, inner in node.value], node.at)
+    if node.kind == "array":
+        return Node("array", [_one_line(inner) for inner in node.value], node.at)
+    if node.kind == "string" and re.search(r"[\r\n]", node.value):
+        return node._replace(value=re.sub(r"[\r\n]", "", node.value))
+    return node
+
+
 def _input(value: Node) -> Node:
     """Constant input as text; a `body` that is text of JSON becomes what it says, as the framework has it."""
     if value.kind != "object":
@@ -218,7 +231,8 @@ def _input(value: Node) -> Node:
     body = member(value, "body")
     if body is not None and body.kind == "string":
         with suppress(Malformed):
-            value = Node("object", [("body", parse(body.value)[0])], value.at)
+            read = parse(body.value)[0]
+            value = Node("object", [(key, read if key == "body" else inner) for key, inner in value.value], value.at)
     return _string(json_of(value), value.at)
 
 

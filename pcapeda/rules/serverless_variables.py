@@ -7,12 +7,13 @@ Steps, values and characters are counted, so that variables that multiply come t
 """
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from pcapeda.errors import BadRule
 from pcapeda.rules.bounds import LONGEST
 from pcapeda.rules.collect import Collector, Unresolved
-from pcapeda.rules.documents import Document, adopted, elements, member, read_included, text
+from pcapeda.rules.documents import Document, adopted, elements, in_yaml_1_2, member, read_included, text
 from pcapeda.rules.given import Given
 from pcapeda.rules.reader import Node, one_line
 from pcapeda.rules.unknowns import unknown, why_unknown
@@ -52,9 +53,14 @@ class Variables:
 
     def at(self, *names: str) -> Node | None:
         """A value of the service, looked for through variables, not yet replaced itself."""
-        found: Node | None = self._root
+        return self._within(self._root, names)
+
+    def _within(self, found: Node | None, names: Iterable[str]) -> Node | None:
         for name in names:
-            found = member(self.opened(found), name)
+            found = self.opened(found)
+            if why_unknown(found):
+                return found
+            found = _element(found, name) if found is not None and found.kind == "array" else member(found, name)
         return self.opened(found)
 
     def opened(self, node: Node | None) -> Node | None:
@@ -180,10 +186,7 @@ class Variables:
         content = self._content(where)
         if isinstance(content, str):
             return content
-        inner: Node | None = content
-        for name in address.split(".") if address else ():
-            inner = self.opened(inner)
-            inner = member(inner, name) if inner is None or inner.kind == "object" else _element(inner, name)
+        inner = self._within(content, address.split(".") if address else ())
         return self.replaced(inner) if inner is not None else None
 
     def _missing(self, one: str) -> str:
@@ -210,7 +213,7 @@ class Variables:
             if len(self._files) >= _MAX_FILES:
                 return f"{shown}: more than {_MAX_FILES} files"
             try:
-                self._files[path] = adopted(self._document, read_included(path, str(path)))
+                self._files[path] = adopted(self._document, in_yaml_1_2(read_included(path, str(path))))
                 self._collector.included.add(path.resolve())
             except BadRule as error:
                 self._files[path] = f"{shown}: {error}"
