@@ -36,6 +36,7 @@ def evaluate(node: Node, look_up: LookUp, bounds: Bounds) -> Node:
             return Node("array", [evaluate(inner, look_up, bounds) for inner in node.value], node.at)
         if node.kind != "string" or ("${" not in node.value and "%{" not in node.value):
             return node
+        bounds.joined([node.value], node)  # what is parsed counts, too
         return _Parser(node, look_up, bounds).whole()
 
 
@@ -161,7 +162,8 @@ class _Parser:
         self._skip()
         if self._text.startswith("!", self._at) and not self._text.startswith("!=", self._at):
             self._at += 1
-            inner = self._unary()
+            with self._bounds.deeper(self._node):
+                inner = self._unary()
             return lambda: Node("word", not self._true(inner()), self._node.at)
         return self._indexed(self._primary())
 

@@ -22,6 +22,7 @@ from pcapeda.rules.unknowns import unknown
 ENDINGS = (".tf.json", ".tofu.json")
 _MAX_FILES = 100
 _MAX_INSTANCES = 1000
+_MAX_IN_ALL = 2_000
 _NAMES = {"id": ("name",)}
 """Attributes that are computed, but the same as one that is written."""
 
@@ -35,7 +36,7 @@ def read_terraform_json(document: Document, collector: Collector, given: Given, 
             roots.append(adopted(document, read_included(other, str(other))))
         except BadRule as error:
             collector.problem("note", str(other), "", f"left out: {error}")
-    module = _Module(roots, collector, given)
+    module = _Module(document, roots, collector, given)
     add_rules(document, collector, list(module.resources()), own=set(module.addresses(document.root)))
     for name in dict(members(member(document.root, "module"))):
         collector.problem("note", document.name, f"module.{name}", "the rules of modules are not read: plan it")
@@ -50,7 +51,8 @@ def _blocks(node: Node | None) -> Iterator[Node]:
 class _Module:
     """The blocks of all files, and what references to them stand for."""
 
-    def __init__(self, roots: list[Node], collector: Collector, given: Given) -> None:
+    def __init__(self, document: Document, roots: list[Node], collector: Collector, given: Given) -> None:
+        self._document = document
         self._roots = roots
         self._collector = collector
         self._given = given
@@ -82,9 +84,15 @@ class _Module:
 
     def resources(self) -> Iterator[Resource]:
         """The instances of all resources that matter to rules."""
+        count = 0
         for (kind, name), body in self._resources.items():
-            if kind in (RULE, TARGET, BUS):
-                yield from self._instances(kind, name, body)
+            for one in self._instances(kind, name, body) if kind in (RULE, TARGET, BUS) else ():
+                count += 1
+                if count > _MAX_IN_ALL:
+                    said = f"more than {_MAX_IN_ALL:,} rules, targets and buses: the rest is not read"
+                    self._collector.problem("error", self._document.where(body), one.address, said)
+                    return
+                yield one
 
     def _instances(self, kind: str, name: str, body: Node) -> Iterator[Resource]:
         address = f"{kind}.{name}"
@@ -92,7 +100,7 @@ class _Module:
             keys = list(self._keys(body))
         except Unresolved as unresolved:
             why = f"how many there are of {address} is not known offline: {unresolved.reason}"
-            self._collector.problem("note", "", address, why)
+            self._collector.problem("note", self._document.where(body), address, why)
             keys = [("", {})]
         for index, scope in keys:
             values = [
