@@ -13,8 +13,8 @@ MAX_STEPS = 200_000
 """Values that are made for one source."""
 LONGEST = 64 * MAX_TEXT
 """Characters of one text: a pattern of `MAX_TEXT` characters with as much white space as is read."""
-MAX_MADE = 64 * LONGEST
-"""Characters of all texts that are made for one source."""
+MAX_MADE = 512 * MAX_TEXT
+"""Characters of all texts that are made for one source: a template has at most 500 resources, and 1 MB of text."""
 MAX_DEPTH = 100
 
 
@@ -47,8 +47,10 @@ class Bounds:
         for part in parts:
             length += len(part)
             self._made -= len(part)
-            if length > LONGEST or self._made < 0:
+            if length > LONGEST:
                 raise Unresolved(f"a text longer than {LONGEST:,} characters, the most that a pattern can have", node)
+            if self._made < 0:
+                raise Unresolved(f"more than {MAX_MADE:,} characters of text to make", node)
             pieces.append(part)
         return "".join(pieces)
 

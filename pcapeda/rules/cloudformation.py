@@ -177,7 +177,7 @@ class _Template:
                     "(Parameter(s) EventPattern or ScheduleExpression must be specified)"
                 )
         self._collector.rule(
-            self._document, where, name if name and "${" not in name else logical, pattern,
+            self._document, where, name or logical, pattern,
             bus=bus, state=state, schedule=schedule, problem=problem,
             targets=[one for one in targets() if one is not None],
         )  # fmt: skip
@@ -200,13 +200,16 @@ class _Template:
         except Unresolved as unresolved:
             said = f"its {what} is not known offline ({unresolved.reason}): {instead}"
             self._say("note", unresolved.node, logical, said)
-            return self.resolver.shown(written) if what != "name" else None
+            if what in ("name", "state"):
+                return None
+            shown = self.resolver.shown(written)
+            return shown if "${" in shown else f"${{{shown}}}"
 
     def _state(self, logical: str, properties: Node) -> str | None:
         for key, states in (("State", {}), ("Enabled", {"false": "DISABLED", "true": "ENABLED"})):
             found = self._known(logical, "state", member(properties, key), "taken to be enabled")
             if found is not None:
-                return None if "$" in found else states.get(found, found)
+                return states.get(found, found)
         return None
 
     # targets

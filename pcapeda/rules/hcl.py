@@ -300,6 +300,12 @@ class _Parser:
         """A text that a function makes."""
         return Node("string", self._bounds.joined([value], self._node), self._node.at)
 
+    def encoded(self, value: Node) -> Node:
+        """A value as JSON; what it may hold is counted, too."""
+        made = json_of(value)
+        self._bounds.spend(len(made) // 8, self._node)
+        return self.text_of(made)
+
     def strings(self, node: Node) -> list[str]:
         """The elements of a list, as texts."""
         return [self._string(one) for one in elements(node)]
@@ -348,7 +354,7 @@ _FUNCTIONS: dict[str, Callable[[_Parser, list[Node]], Node]] = {
     "format": _Parser.formatted,
     "join": _Parser.separated,
     "jsondecode": lambda parser, given: parse(parser.string(given[0]))[0],
-    "jsonencode": lambda parser, given: parser.text_of(json_of(given[0])),
+    "jsonencode": lambda parser, given: parser.encoded(given[0]),
     "lower": lambda parser, given: parser.text_of(parser.string(given[0]).lower()),
     "merge": _merge,
     "replace": lambda parser, given: _replaced(parser, given),

@@ -10,15 +10,18 @@ from collections.abc import Callable, Iterable, Iterator
 
 from pcapeda.rules.bounds import Bounds
 from pcapeda.rules.collect import Collector, Unresolved
+from pcapeda.rules.conditions import Conditions
 from pcapeda.rules.documents import Document, elements, member, members, text
 from pcapeda.rules.given import Given
-from pcapeda.rules.physical import PATHED, PHYSICAL
+from pcapeda.rules.physical import PATHED, PHYSICAL, RULE_ARN, filled
 from pcapeda.rules.reader import Node, json_of, one_line
 from pcapeda.rules.unknowns import UNKNOWN, as_written
 
 NOTHING = Node("word", None, -2)
 """What AWS::NoValue stands for: the property is left out."""
 LOOP = "Fn::ForEach::"
+_TEXTS = ("Fn::Sub", "Fn::Join", "Fn::GetAtt", "Fn::ImportValue")
+"""Functions of which something can be shown where a part is not known."""
 _VARIABLE = re.compile(r"\$\{(!?)([^{}]*)\}")
 _DYNAMIC = re.compile(r"\{\{resolve:([^{}]*)\}\}")
 _STACKS = ("AWS::CloudFormation::Stack", "AWS::Serverless::Application")
@@ -43,16 +46,16 @@ class Resolver:
         self._outputs = outputs
         self._bounds = Bounds()
         self._lenient = 0
-        self._conditions: dict[str, bool | None] = {}
         self._pseudo = given.pseudo()
         self._tables: dict[int, tuple[Node, dict[str, Node]]] = {}
         self.parameters = dict(members(member(root, "Parameters")))
         self._mappings = member(root, "Mappings")
         self.resources: dict[str, Node] = {}
         self.outputs: dict[str, Node] = dict(members(member(root, "Outputs")))
-        self._written = dict(members(member(root, "Conditions")))
-        for name in [name for name in self._written if name.startswith(LOOP)]:
-            self._written.update(self._unrolled(name, self._written.pop(name)))
+        written = dict(members(member(root, "Conditions")))
+        for name in [name for name in written if name.startswith(LOOP)]:
+            written.update(self._unrolled(name, written.pop(name)))
+        self._conditions = Conditions(written, self._bounds, self._must)
         for name, resource in members(member(root, "Resources")):
             self.resources.update(self._unrolled(name, resource) if name.startswith(LOOP) else {name: resource})
 
@@ -170,7 +173,17 @@ class Resolver:
             return lambda: self._told(operand, node)
         if name not in known:
             return lambda: self._unknown(name, node)
-        return lambda: known[name](operand, node)
+        if name in _TEXTS:
+            return lambda: known[name](operand, node)
+        return lambda: self._strictly(lambda: known[name](operand, node))
+
+    def _strictly(self, made: Callable[[], Node]) -> Node:
+        """What depends on a value, rather than holding it, is not known where the value is not."""
+        lenient, self._lenient = self._lenient, 0
+        try:
+            return made()
+        finally:
+            self._lenient = lenient
 
     def _unknown(self, name: str, node: Node) -> Node:
         detail = json_of(member(node, name) or node)
@@ -228,6 +241,8 @@ class Resolver:
         if declared is not None:
             return self._parameter(name, declared, node)
         given = self._given(name)
+        if given is None and name in self.given.unknown:
+            raise Unresolved(self.given.unknown[name], node)
         if given is None:
             given = self._stack_name() if name == "AWS::StackName" else self._pseudo.get(name)
         if given is not None:
@@ -306,16 +321,10 @@ class Resolver:
             if row is not None and made is not None:
                 name = self.text(member(properties, *row.property.split(".")))
                 path = self.text(member(properties, "Path")) if kind in PATHED else None
-                made = name and self._filled(made, name.lower() if row.lower else name, path or "/")
+                made = name and filled(made, name.lower() if row.lower else name, self._pseudo, path or "/")
         if not made:
             raise Unresolved(why, node)
         return self._text_of([made], node)
-
-    def _filled(self, form: str, name: str, path: str = "/") -> str:
-        values = {"name": name, "path": path, "partition": self._pseudo["AWS::Partition"]}
-        values |= {"region": self._pseudo["AWS::Region"], "account": self._pseudo["AWS::AccountId"]}
-        values["suffix"] = self._pseudo["AWS::URLSuffix"]
-        return re.sub(r"\{(\w+)\}", lambda found: values[found.group(1)], form)
 
     def _rule(self, properties: Node | None, attribute: str | None) -> str | None:
         """A rule's name, or with its bus before it on a bus that is not the default one; or its ARN."""
@@ -326,7 +335,7 @@ class Resolver:
         bus = "" if bus == "default" else bus
         if attribute is None:
             return f"{bus}|{name}" if bus else name
-        return self._filled("arn:{partition}:events:{region}:{account}:rule/{name}", f"{bus}/{name}" if bus else name)
+        return filled(RULE_ARN, f"{bus}/{name}" if bus else name, self._pseudo)
 
     def _import(self, operand: Node, node: Node) -> Node:
         name = self._string(operand)
@@ -450,51 +459,4 @@ class Resolver:
 
     def condition(self, name: str, node: Node) -> bool:
         """Whether a condition of the template holds. Raises `Unresolved`."""
-        if name not in self._conditions:
-            written = self._written.get(name)
-            if written is None:
-                raise Unresolved(f"condition {one_line(name, 100)} is not defined", node)
-            self._conditions[name] = None  # being looked at
-            try:
-                self._conditions[name] = self._holds(written)
-            finally:
-                if self._conditions[name] is None:
-                    del self._conditions[name]
-        found = self._conditions[name]
-        if found is None:
-            raise Unresolved(f"condition {name} is defined by itself", node)
-        return found
-
-    def _holds(self, node: Node) -> bool:
-        self._bounds.spend(1, node)
-        with self._bounds.deeper(node):
-            named = member(node, "Condition")
-            if named is not None:
-                return self.condition(text(named) or "", node)
-            name, operand = node.value[0] if node.kind == "object" and len(node.value) == 1 else ("", node)
-            if name == "Fn::Equals":
-                left, right = (self._must(side) for side in self._list(operand, node, 2)[:2])
-                return self._scalar(left) == self._scalar(right)
-            if name == "Fn::Not":
-                return not self._holds(self._list(operand, node, 1)[0])
-            if name in ("Fn::And", "Fn::Or"):
-                return self._any(self._list(operand, node, 1), name == "Fn::Or")
-            raise Unresolved(f"condition {one_line(json_of(node), 80)}", node)
-
-    def _any(self, parts: list[Node], decisive: bool) -> bool:
-        """`Fn::Or` (decided by one that holds) or `Fn::And` (by one that does not), even if others are not known."""
-        unknown: Unresolved | None = None
-        for part in parts:
-            try:
-                if self._holds(part) is decisive:
-                    return decisive
-            except Unresolved as unresolved:
-                unknown = unresolved
-        if unknown is not None:
-            raise unknown
-        return not decisive
-
-    @staticmethod
-    def _scalar(node: Node) -> str:
-        found = text(node)
-        return found if found is not None else json_of(node)
+        return self._conditions.hold(name, node)

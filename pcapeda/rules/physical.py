@@ -5,9 +5,15 @@ resource's page in the CloudFormation Template Reference (read 2026-11). Left ou
 (secrets, load balancers, connections, API destinations).
 """
 
+import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 _ARN = "arn:{partition}:{service}:{region}:{account}:"
+
+
+RULE_ARN = _ARN.replace("{service}", "events") + "rule/{name}"
+"""A rule's ARN; on a bus of its own the name is `BUS/RULE`."""
 
 
 class Physical(NamedTuple):
@@ -139,3 +145,16 @@ PATHED: dict[str, Physical] = {
     "AWS::IAM::User": Physical("UserName", "{name}", {"Arn": _global("iam", "user{path}{name}")}),
 }
 """Those whose ARN holds the property `Path`, `/` if it is not written."""
+
+
+def filled(form: str, name: str, pseudo: Mapping[str, str], path: str = "/") -> str:
+    """A text of a row with its places filled in; `pseudo` are the pseudo parameters."""
+    values = {
+        "name": name,
+        "path": path,
+        "partition": pseudo["AWS::Partition"],
+        "region": pseudo["AWS::Region"],
+        "account": pseudo["AWS::AccountId"],
+        "suffix": pseudo["AWS::URLSuffix"],
+    }
+    return re.sub(r"\{(\w+)\}", lambda found: values[found.group(1)], form)

@@ -22,7 +22,7 @@ from pcapeda.rules.unknowns import unknown
 ENDINGS = (".tf.json", ".tofu.json")
 _MAX_FILES = 100
 _MAX_INSTANCES = 1000
-_MAX_IN_ALL = 2_000
+_MAX_IN_ALL = 5_000
 _NAMES = {"id": ("name",)}
 """Attributes that are computed, but the same as one that is written."""
 
