@@ -134,7 +134,10 @@ def _files(source: Path, collector: Collector) -> list[Path]:
     if not source.is_dir():
         if source.name.endswith(HCL):
             raise BadRule(_hcl(str(source)), hint=_HCL_HINT)
-        return (assembly_files(source) if source.name == MANIFEST else None) or [source]
+        stacks = assembly_files(source) if source.name == MANIFEST else None
+        if stacks is not None and not stacks:
+            raise BadRule(f"{source}: a cloud assembly without stacks")
+        return stacks or [source]
     found: list[Path] = []
     unread: list[Path] = []
     for folder, inner, names in os.walk(source):

@@ -126,7 +126,7 @@ class _Compiler:
             for event in self._known(self._variables.opened(written), name):
                 if (found := member(event, "eventBridge")) is not None:
                     for one in self._known(self._variables.replaced(found), name):
-                        self._event_bridge(named, number, one, arn)
+                        self._event_bridge(name, named, number, one, arn)
                 if (found := member(event, "cloudwatchEvent")) is not None:
                     watched += 1
                     for one in self._known(self._variables.replaced(found), name):
@@ -136,8 +136,8 @@ class _Compiler:
                     for one in self._known(self._variables.replaced(found), name):
                         scheduled = self._schedule(name, scheduled, one, arn)
 
-    def _event_bridge(self, function: Node, number: int, event: Node, arn: Node) -> None:
-        stub, suffix = f"{text(function) or ''}-rule-{number}", f"rule-{number}"
+    def _event_bridge(self, key: str, function: Node, number: int, event: Node, arn: Node) -> None:
+        stub, suffix = f"{text(function) or f'{self._prefix}-{key}'}-rule-{number}", f"rule-{number}"
         name = member(event, "name")
         if name is None:
             name = function if why_unknown(function) else _string(_shortened(stub, suffix), event.at)

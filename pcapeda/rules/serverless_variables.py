@@ -45,6 +45,7 @@ class Variables:
 
     def stage(self) -> str:
         """The stage that names are made with: as given, as the provider says, or `dev`."""
+        self._collector.used.add("stage")
         given = self.given.values.get("stage")
         if given is None:
             written = self.opened(member(self.opened(member(self._root, "provider")), "stage"))
