@@ -2,6 +2,7 @@
 
 # ruff: noqa: E501  (states and manifests are easier to read in long lines)
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -465,3 +466,28 @@ def test_rules_of_tf_json(tmp_path: Path) -> None:
     assert [one.rule for one in found.problems] == ["none"]
     assert any("the rules of modules are not read" in one.message for one in found.notes)
     assert len(load([str(tmp_path)]).rules) == len(found.rules)
+
+
+# what others write is no instruction
+
+
+@pytest.mark.parametrize("where", ["a\\0b", "/dev/zero", "../../../../dev/stdin", "fifo", ".", "x" * 5000, "loop"])
+def test_files_that_are_named_in_files(tmp_path: Path, where: str) -> None:
+    """Names that lead to devices, pipes, folders or nowhere are told, whoever wrote them, and nothing waits for them."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    stack = f'{{"Type": "AWS::CloudFormation::Stack", "Properties": {{"TemplateURL": "{where}"}}}}'
+    rule = '{"Type": "AWS::Events::Rule", "Properties": {"EventPattern": {"source": ["a"]}}}'
+    found = read(tmp_path, f'{{"Resources": {{"N": {stack}, "R": {rule}}}}}'.replace("\\0", "\\u0000"), "t.json")
+    assert [rule.name for rule in found.rules] == ["R"]
+    assert len(found.notes) == 1
+    assert not {"\n", "\0"} & set(str(found.notes[0]))
+
+
+def test_programs_are_not_run(tmp_path: Path) -> None:
+    """A service or an app that is a program: how to get a template of it."""
+    (tmp_path / "serverless.ts").write_text("export default {}")
+    done = pcapeda("rules", "list", str(tmp_path / "serverless.ts"))
+    assert done.returncode == 2
+    assert b"programs are not run" in done.stderr
+    assert b"cdk synth" in done.stderr

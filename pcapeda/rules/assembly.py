@@ -89,7 +89,7 @@ def assembly_files(manifest: Path) -> list[Path] | None:
 def beside(template: Path, given: Given) -> tuple[Given, str]:
     """What is given, completed by the manifest or `samconfig.toml` beside a template; and a note of what it was."""
     manifest, sam = template.parent / MANIFEST, template.parent / "samconfig.toml"
-    if manifest.is_file():
+    if _is_file(manifest):
         try:
             document = read_included(manifest, str(manifest))
             named = list(stacks(manifest, document)) if is_assembly(document) else []
@@ -98,7 +98,7 @@ def beside(template: Path, given: Given) -> tuple[Given, str]:
         for stack in named:
             if stack.template == template:
                 return given.filled(region=stack.region, account=stack.account, stack=stack.name), ""
-    if sam.is_file():
+    if _is_file(sam):
         try:
             told = sam_settings(sam)
         except BadConfig as error:
@@ -107,6 +107,13 @@ def beside(template: Path, given: Given) -> tuple[Given, str]:
             said = "parameters, Region and stack name are those of samconfig.toml beside it, where not given"
             return given.filled(values=told.parameters, region=told.region, stack=told.stack), said
     return given, ""
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 class SamSettings(NamedTuple):

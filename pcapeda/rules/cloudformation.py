@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from pcapeda.errors import BadRule
 from pcapeda.rules.collect import Collector, Unresolved, target
-from pcapeda.rules.documents import Document, elements, member, members, read_included, text, walk
+from pcapeda.rules.documents import Document, elements, member, members, read_included, real_path, text, walk
 from pcapeda.rules.given import Given
 from pcapeda.rules.intrinsics import Resolver
 from pcapeda.rules.reader import Node, one_line
@@ -77,7 +77,7 @@ class _Template:
         self._root = root
         self._collector = collector
         self._path = path
-        self._within = (*within, path.resolve()) if path is not None else within
+        self._within = (*within, real_path(path)) if path is not None else within
         self._left = left
         self._nested: dict[str, _Template | str] = {}
         self.resolver = Resolver(document, root, collector, given, outputs=self._output)
@@ -261,8 +261,10 @@ class _Template:
         where = asset or (text(written) if written is not None and written.kind == "string" else None)
         if where is None or "://" in where or self._path is None:
             return f"its template is at {one_line(as_written(written), 100) or 'no place that is written'}"
+        if "\0" in where:
+            return "its template is at no place that is written"
         path = self._path.parent / where
-        if path.resolve() in self._within or len(self._within) > _MAX_NESTING:
+        if real_path(path) in self._within or len(self._within) > _MAX_NESTING:
             return "it is nested in itself, or too deep"
         self._left[0] -= 1
         if self._left[0] < 0:
@@ -271,7 +273,7 @@ class _Template:
             document = read_included(path, str(path))
         except BadRule as error:
             return str(error)
-        self._collector.included.add(path.resolve())
+        self._collector.included.add(real_path(path))
         given = self._handed(properties)
         return _Template(document, document.root, self._collector, given, path, self._within, self._left)
 

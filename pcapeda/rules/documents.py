@@ -7,6 +7,7 @@ and the place is remembered so that it can be told.
 """
 
 import json
+import os
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
@@ -120,7 +121,14 @@ def read(path: Path, name: str) -> Document:
         data = path.read_bytes()
     except OSError as error:
         raise BadRule(f"{name}: {error.strerror or error}") from None
+    except ValueError:
+        raise BadRule(f"{one_line(name, 200)}: no name that a file can have") from None
     return read_text(data, name)
+
+
+def real_path(path: Path) -> Path:
+    """Where a path leads in the end, whatever it goes through; it need not be there, and a loop is no error."""
+    return Path(os.path.realpath(path))
 
 
 def read_included(path: Path, name: str) -> Document:

@@ -21,7 +21,7 @@ from pcapeda.rules.account import read_account
 from pcapeda.rules.assembly import MANIFEST, assembly_files, beside
 from pcapeda.rules.cloudformation import is_template, read_template
 from pcapeda.rules.collect import Collector, Problem, targets
-from pcapeda.rules.documents import Document, elements, member, members, read, text
+from pcapeda.rules.documents import Document, elements, member, members, read, real_path, text
 from pcapeda.rules.given import Given
 from pcapeda.rules.reader import Node
 from pcapeda.rules.rule import Rule, Target
@@ -32,6 +32,8 @@ from pcapeda.rules.terraform_json import read_terraform_json
 ENDINGS = (".json", ".yaml", ".yml", ".template", ".tfstate")
 """Files of a folder that are looked into."""
 MAX_FILES = 10_000
+CODE = (".ts", ".js", ".mjs", ".cjs", ".py", ".go", ".java", ".cs")
+"""Files of programs that make templates: of the CDK, or of Serverless."""
 HCL = (".tf", ".tofu")
 """Files of Terraform's own language, which is not read."""
 
@@ -90,6 +92,9 @@ _HINT = (
     "a Terraform state, terraform show -json, *.tf.json, or a Serverless service"
 )
 _HCL_HINT = "terraform plan -out p; terraform show -json p > plan.json (or with tofu), and give plan.json"
+_CODE_HINT = (
+    "cdk synth, and give cdk.out; or serverless package, and give .serverless/cloudformation-template-update-stack.json"
+)
 
 
 def _hcl(name: str) -> str:
@@ -122,7 +127,7 @@ def _source(source: str, collector: Collector, given: Given, held: list[tuple[Do
             own.problem("note", str(path), "", f"{kind} without rules")
     included = {path for _, own in found for path in own.included}
     for path, own in found:
-        if several and included and path.resolve() in included:
+        if several and included and real_path(path) in included:
             collector.problem("note", str(path), "", "read as a part of the file that names it")
             collector.used |= own.used
         else:
@@ -134,6 +139,8 @@ def _files(source: Path, collector: Collector) -> list[Path]:
     if not source.is_dir():
         if source.name.endswith(HCL):
             raise BadRule(_hcl(str(source)), hint=_HCL_HINT)
+        if source.name.endswith(CODE):
+            raise BadRule(f"{source}: programs are not run: let the tool that runs it make a template", hint=_CODE_HINT)
         stacks = assembly_files(source) if source.name == MANIFEST else None
         if stacks is not None and not stacks:
             raise BadRule(f"{source}: a cloud assembly without stacks")

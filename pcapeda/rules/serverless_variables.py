@@ -13,7 +13,7 @@ from pathlib import Path
 from pcapeda.errors import BadRule
 from pcapeda.rules.bounds import LONGEST
 from pcapeda.rules.collect import Collector, Unresolved
-from pcapeda.rules.documents import Document, adopted, elements, in_yaml_1_2, member, read_included, text
+from pcapeda.rules.documents import Document, adopted, elements, in_yaml_1_2, member, read_included, real_path, text
 from pcapeda.rules.given import Given
 from pcapeda.rules.reader import Node, one_line
 from pcapeda.rules.unknowns import unknown, why_unknown
@@ -215,7 +215,7 @@ class Variables:
                 return f"{shown}: more than {_MAX_FILES} files"
             try:
                 self._files[path] = adopted(self._document, in_yaml_1_2(read_included(path, str(path))))
-                self._collector.included.add(path.resolve())
+                self._collector.included.add(real_path(path))
             except BadRule as error:
                 self._files[path] = f"{shown}: {error}"
         return self._files[path]

@@ -30,7 +30,10 @@ _NAMES = {"id": ("name",)}
 def read_terraform_json(document: Document, collector: Collector, given: Given, path: Path) -> None:
     """Add the rules that a file of a configuration declares; the other files of its folder complete it."""
     roots = [document.root]
-    others = sorted(one for one in path.parent.iterdir() if one.name.endswith(ENDINGS) and one.name != path.name)
+    try:
+        others = sorted(one for one in path.parent.iterdir() if one.name.endswith(ENDINGS) and one.name != path.name)
+    except OSError:
+        others = []  # a file that can be read in a folder that cannot
     for other in others[:_MAX_FILES]:
         try:
             roots.append(adopted(document, read_included(other, str(other))))
