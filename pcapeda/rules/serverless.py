@@ -144,6 +144,9 @@ class _Compiler:
         bus = member(event, "eventBus")
         if bus is not None and bus.kind == "string" and bus.value.startswith("arn"):
             bus = bus._replace(value=bus.value.partition("/")[2])
+        elif bus is not None and bus.kind == "string" and bus.value not in ("", "default"):
+            made = _object(bus.at, Type=_string("AWS::Events::EventBus"), Properties=_object(Name=bus))
+            self._resources.setdefault(f"{_normal(bus.value)}EventBridgeEventBus", made)
         logical = re.sub(r"[^0-9A-Za-z]", "", stub)
         self._add(
             f"{logical[:1].upper()}{logical[1:]}EventBridgeRule",
