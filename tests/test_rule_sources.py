@@ -155,6 +155,7 @@ FUNCTIONS = [
     Case("Or is decided by one", one("!If [Decided, y-, n-]"), source("y-"), ALL),
     Case("And is decided by one", one("!If [Refused, y-, n-]"), source("n-"), ALL),
     Case("If does not look at the other", one("!If [IsProd, !Ref Need, n-]"), source("n-"), ALL),
+    Case("If by a condition named Yes", one("!If [Yes, y-, n-]"), source("y-"), "Conditions: {Yes: !Not [!Condition No], No: !Equals [a, b]}\n"),
     Case("Cidr", one("!Select [0, !Cidr [10.0.0.0/8, 1, 8]]"), "Fn::Cidr"),
     Case("GetAZs", one("!Select [0, !GetAZs '']"), "Fn::GetAZs"),
     Case("Transform", "{EventPattern: {'Fn::Transform': {Name: 'AWS::Include', Parameters: {Location: s3://x}}}}", "Fn::Transform"),

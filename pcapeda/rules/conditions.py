@@ -7,6 +7,8 @@ from pcapeda.rules.collect import Unresolved
 from pcapeda.rules.documents import member, text
 from pcapeda.rules.reader import Node, json_of, one_line
 
+_SPELLED = {"true": ("yes", "on", "true"), "false": ("no", "off", "false")}
+
 
 class Conditions:
     """Those that a template defines, each looked at once."""
@@ -20,6 +22,8 @@ class Conditions:
 
     def hold(self, name: str, node: Node) -> bool:
         """Whether a condition of the template holds. Raises `Unresolved`."""
+        if name not in self._written and name in _SPELLED:  # `Condition: Yes`, which YAML 1.1 reads as a word
+            name = next((one for one in self._written if one.lower() in _SPELLED[name]), name)
         if name not in self._known:
             written = self._written.get(name)
             if written is None:
