@@ -136,6 +136,7 @@ def test_parameter_files(tmp_path: Path, name: str) -> None:
     [
         ("p.json", "[]", "no parameters in it"),
         ("p.json", "[1, 2]", "no parameters in it"),
+        ("p.json", '{"resource": {}, "x": null}', "no parameters in it"),
         ("p.json", "{", "not readable as JSON"),
         ("p.toml", "a = [", "p.toml"),
         ("p.toml", None, "No such file"),

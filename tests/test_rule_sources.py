@@ -313,6 +313,15 @@ def test_a_known_pattern_is_kept(tmp_path: Path, line: str, name: str, bus: str,
     assert any(note in one.message for one in found.notes)
 
 
+def test_a_bus_of_an_account_that_is_not_known(tmp_path: Path) -> None:
+    """Its name is known, and decides."""
+    bus = "!Sub 'arn:aws:events:${AWS::Region}:${Need}:event-bus/b'"
+    text = f"{ALL}Resources:\n  R: {{Type: AWS::Events::Rule, Properties: {{EventBusName: {bus}, EventPattern: {{source: [a]}}}}}}\n"
+    (rule,) = read(tmp_path, text).rules
+    assert rule.bus == f"arn:aws:events:{REGION}:${{Need}}:event-bus/b"
+    assert (rule.bus_known, rule.silent("b"), rule.silent("c")) == (True, "", "on another bus: b")
+
+
 def test_a_pattern_that_is_not_known_leaves_what_is(tmp_path: Path) -> None:
     """Name, bus and schedule are told even so."""
     text = "Resources:\n  R:\n    Type: AWS::Events::Rule\n    Properties: {Name: n, EventBusName: b, State: DISABLED, "

@@ -193,12 +193,13 @@ def read_parameters(path: str) -> dict[str, str]:
             pairs.append((key, held))
         elif one.kind == "string" and "=" in one.value:
             pairs.append((one.value.partition("=")[0], Node("string", one.value.partition("=")[2])))
-    if not pairs:
+    found = {name: value for name, given in pairs if (value := _plain(given)) is not None}
+    if not found:
         raise BadConfig(
             f"{path}: no parameters in it",
             hint='[{"ParameterKey": …, "ParameterValue": …}], {"Parameters": {…}}, a plain map, or samconfig.toml',
         )
-    return {name: value for name, given in pairs if (value := _plain(given)) is not None}
+    return found
 
 
 def _plain(value: Node) -> str | None:

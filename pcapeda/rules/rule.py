@@ -47,8 +47,8 @@ class Rule:
 
     @property
     def bus_known(self) -> bool:
-        """Whether its bus is known; else `bus` holds `${…}` for what is not, and any bus may be it."""
-        return "${" not in self.bus
+        """Whether its bus is known by name; else `bus` holds `${…}` for what is not, and any bus may be it."""
+        return "${" not in bus_name(self.bus)
 
     def silent(self, bus: str | None = None) -> str:
         """Why the rule selects nothing among the events of `bus` (any bus if None), or an empty string."""
