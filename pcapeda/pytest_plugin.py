@@ -144,7 +144,12 @@ def local_bus() -> Callable[..., LocalBus]:
         from pcapeda.rules.load import load
 
         sources = [str(path) for path in rules]
-        loaded = load(sources, parameters=parameters or {}, account=account, region=region)
+        loaded = load(
+            sources,
+            parameters=parameters or {},
+            account=account if account != ACCOUNT else None,
+            region=region if region != REGION else None,
+        )
         return LocalBus(loaded.rules, bus=bus, account=account, region=region)
 
     return build

@@ -49,6 +49,13 @@ class Suite:
     decapsulate: bool = False
     expectations: tuple[Expectation, ...] = ()
 
+    def given_place(self) -> tuple[str | None, str | None]:
+        """Account and Region where they are not the defaults: those give way to what is said beside templates."""
+        return (
+            self.account if self.account != ACCOUNT else None,
+            self.region if self.region != REGION else None,
+        )
+
     def job(self) -> Job:
         """The run that makes its events."""
         return Job(
@@ -102,7 +109,8 @@ def run_suite(suite: Suite, *, show: int = 0, loaded: Loaded | None = None, **ru
         if suite.job().summaries is not None:
             raise BadConfig("raw events are single datagrams: not with aggregate or group")
     if loaded is None:
-        loaded = load(suite.rules, parameters=suite.parameters, region=suite.region, account=suite.account)
+        account, region = suite.given_place()
+        loaded = load(suite.rules, parameters=suite.parameters, region=region, account=account)
         loaded = in_dialect(loaded, suite.dialect)
     bus = bus_of(loaded.rules, suite.bus)
     trial = Trial(loaded.rules, bus=bus, account=suite.account, region=suite.region, show=show, dialect=suite.dialect)

@@ -373,7 +373,12 @@ RulesOption = Annotated[
 ]
 ParameterOption = Annotated[
     list[str] | None,
-    typer.Option("--parameter", metavar="K=V", help="Value of a template's parameter.", rich_help_panel=RULES),
+    typer.Option(
+        "--parameter",
+        metavar="K=V|@FILE",
+        help="Value of a template's parameter, import (import:NAME) or SSM path (ssm:/PATH); or a file of values.",
+        rich_help_panel=RULES,
+    ),
 ]
 OnlyMatchingOption = Annotated[
     bool,

@@ -180,8 +180,8 @@ def load_rules(
     from pcapeda.rules.dialects import in_dialect
     from pcapeda.rules.load import load
 
-    account = suite.account if suite is not None else None
-    where = suite.region if suite is not None and region is None else region
+    account, where = suite.given_place() if suite is not None else (None, None)
+    where = region or where
     loaded = load(
         paths, parameters=parameters, region=where, account=account, profile=profile, endpoint_url=endpoint_url
     )

@@ -280,11 +280,21 @@ def parse_sample(text: str | None) -> int | None:
 
 
 def parameters_of(given: list[str] | None) -> dict[str, str]:
-    """`--parameter K=V` as a mapping. Raises `BadConfig`."""
-    parameters = {}
+    """`--parameter K=V`, and the files of `--parameter @FILE`, as a mapping; values win. Raises `BadConfig`."""
+    from pcapeda.rules.assembly import read_parameters
+
+    parameters: dict[str, str] = {}
+    held: dict[str, str] = {}
     for one in given or ():
+        file = one.removeprefix("@") if one.startswith("@") else one.removeprefix("file://")
+        if file != one and file:
+            held |= read_parameters(file)
+            continue
         name, equals, value = one.partition("=")
         if not equals or not name:
-            raise BadConfig(f"--parameter {one}: it must look like NAME=VALUE")
+            raise BadConfig(
+                f"--parameter {one}: it must look like NAME=VALUE, or @FILE",
+                hint="a file of parameters: the AWS CLI's or CodePipeline's JSON, a plain map, or samconfig.toml",
+            )
         parameters[name] = value
-    return parameters
+    return held | parameters

@@ -69,7 +69,7 @@ def _add(collector: Collector, name: str, bus: str, rule: dict[str, Any], held: 
     kept = ("Id", "Arn", "Input", "InputPath", "InputTransformer")
     listed = [{key: one[key] for key in kept if key in one} for one in held]
     pattern = rule.get("EventPattern")
-    document = Document(f"{name}/{rule['Name']}", Node("object", []), None, {})
+    document = Document(f"{name}/{rule['Name']}", Node("object", []), None, {}, [], {})
     collector.rule(
         document,
         Node("object", []),

@@ -42,4 +42,4 @@ def bus_notes(rules: Iterable[Rule], bus: str, given: str | None, *, some: bool 
 
 def _buses(rules: Iterable[Rule]) -> Counter[str]:
     """How many rules with a pattern there are on each bus that is known by name (the others are on any)."""
-    return Counter(bus_name(rule.bus) for rule in rules if rule.pattern is not None and "${" not in rule.bus)
+    return Counter(bus_name(rule.bus) for rule in rules if rule.pattern is not None and rule.bus_known)

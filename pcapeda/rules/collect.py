@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pcapeda.errors import BadRule
@@ -43,14 +44,28 @@ class Collector:
     def __init__(self) -> None:
         self.rules: list[Rule] = []
         self.problems: list[Problem] = []
+        self._known: set[Problem] = set()
         self.used: set[str] = set()
         """Names of parameters that some source asked for."""
+        self.included: set[Path] = set()
+        """Files that were read because another names them: their rules are found there, with its values."""
 
     def problem(self, severity: Severity, origin: str, rule: str, message: str) -> None:
         """Remember what is wrong, once."""
-        problem = Problem(severity, origin, rule, message)
-        if problem not in self.problems:
+        self.add(Problem(severity, origin, rule, message))
+
+    def add(self, problem: Problem) -> None:
+        """The same, of a problem that is made already."""
+        if problem not in self._known:
+            self._known.add(problem)
             self.problems.append(problem)
+
+    def take(self, other: "Collector") -> None:
+        """Add what another has found."""
+        self.rules += other.rules
+        for problem in other.problems:
+            self.add(problem)
+        self.used |= other.used
 
     def rule(
         self,
@@ -71,8 +86,9 @@ class Collector:
         compiled: Pattern | None = None
         if problem:
             self.problem("error", origin, name, problem)
-        elif pattern is not None and not (pattern.kind == "word" and pattern.value is None):
-            compiled, problem = self._compiled(document, pattern, name)
+        if pattern is not None and not (pattern.kind == "word" and pattern.value is None):
+            compiled, refused = self._compiled(document, pattern, name)
+            problem = problem or refused
         self.rules.append(
             Rule(
                 name=name,

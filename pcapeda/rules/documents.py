@@ -7,6 +7,7 @@ and the place is remembered so that it can be told.
 """
 
 import json
+import os
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
@@ -30,6 +31,8 @@ MAX_YAML_BYTES = 2 * 2**20
 """The largest YAML file that is read; CloudFormation takes 1 MB of template."""
 MAX_NODES = 100_000
 """Values in one YAML file, aliases counted each time they are used: contains files that multiply by alias."""
+MAX_LETTERS = 2 * MAX_YAML_BYTES
+"""Characters of all texts in one YAML file, aliases counted each time they are used."""
 _MAX_DEPTH = 200
 _PLACED = 512 * 1024  # larger JSON is read by the library's scanner, without lines
 
@@ -37,6 +40,7 @@ _TEXT = "tag:yaml.org,2002:str"
 _YES = {"yes": True, "on": True, "no": False, "off": False}
 _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 _INTEGER = re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]+|0|[1-9][0-9_]*(?::[0-5]?[0-9])*)")
+_OCTAL = re.compile(r"[-+]?0[0-7]+")
 _FLOAT = re.compile(r"[-+]?(?:[0-9][0-9_]*)?\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+")
 
 
@@ -50,12 +54,62 @@ class Document(NamedTuple):
     root: Node
     lines: list[int] | None
     odd: dict[int, str]
+    parts: "list[Document]"
+    """Documents whose values were taken into this one (see `adopted`)."""
+    written: dict[int, str]
+    """The spelling of the values in `odd`."""
 
     def where(self, node: Node | None = None) -> str:
         """`file:line` of a value, or the file alone where lines are not known."""
         if node is None or node.at < 0:
             return self.name
+        if node.at >= _PART:
+            return self.parts[node.at // _PART - 1].where(node._replace(at=node.at % _PART))
         return f"{self.name}:{node.at if self.lines is None else bisect_right(self.lines, node.at)}"
+
+
+_PART = 1 << 40
+"""Places in the first document taken into another begin here, those in the second at twice that."""
+
+
+def adopted(document: Document, other: Document) -> Node:
+    """The tree of another document as a part of `document`: its places, and what is odd in it, are known there."""
+    document.parts.append(other)
+    shift = len(document.parts) * _PART
+
+    def moved(node: Node) -> Node:
+        value = node.value
+        if node.kind == "object":
+            value = [(key, moved(inner)) for key, inner in value]
+        elif node.kind == "array":
+            value = [moved(inner) for inner in value]
+        made = Node(node.kind, value, node.at + shift if node.at >= 0 else -1)
+        if id(node) in other.odd:
+            document.odd[id(made)] = other.odd[id(node)]
+            document.written[id(made)] = other.written[id(node)]
+        return made
+
+    return moved(other.root)
+
+
+def in_yaml_1_2(document: Document) -> Document:
+    """The same file as YAML 1.2 (with its core schema, as js-yaml) has it: what is odd in 1.1 is mostly text there."""
+    if not document.odd:
+        return document
+
+    def made(node: Node) -> Node:
+        if node.kind == "object":
+            return Node("object", [(key, made(inner)) for key, inner in node.value], node.at)
+        if node.kind == "array":
+            return Node("array", [made(inner) for inner in node.value], node.at)
+        spelled = document.written.get(id(node))
+        if spelled is None:
+            return node
+        if node.kind == "word" or "_" in spelled or ":" in spelled:
+            return Node("string", spelled, node.at)
+        return node._replace(value=str(int(spelled))) if _OCTAL.fullmatch(spelled) else node
+
+    return document._replace(root=made(document.root), odd={}, written={})
 
 
 def read(path: Path, name: str) -> Document:
@@ -67,7 +121,24 @@ def read(path: Path, name: str) -> Document:
         data = path.read_bytes()
     except OSError as error:
         raise BadRule(f"{name}: {error.strerror or error}") from None
+    except ValueError:
+        raise BadRule(f"{one_line(name, 200)}: no name that a file can have") from None
     return read_text(data, name)
+
+
+def real_path(path: Path) -> Path:
+    """Where a path leads in the end, whatever it goes through; it need not be there, and a loop is no error."""
+    return Path(os.path.realpath(path))
+
+
+def read_included(path: Path, name: str) -> Document:
+    """As `read`, of a file that another file names: a regular one, whatever the name leads to. Raises `BadRule`."""
+    try:
+        if not path.is_file():
+            raise BadRule(f"{name}: {'not a regular file' if path.exists() else 'No such file or directory'}")
+    except (OSError, ValueError) as error:
+        raise BadRule(f"{one_line(name, 200)}: {error}") from None
+    return read(path, name)
 
 
 def read_text(data: bytes, name: str) -> Document:
@@ -103,13 +174,13 @@ def _json(text: str, name: str) -> Document:
             value = json.loads(text, object_pairs_hook=_object, parse_float=_number, parse_int=_number)
         except ValueError as error:
             raise Malformed(str(error)) from None
-        return Document(name, _wrapped(value), None, {})
+        return Document(name, _wrapped(value), None, {}, [], {})
     root, end = parse(text)
     rest = text[end:].lstrip(" \t\r\n")
     if rest:
         raise Malformed("text after the end of the document", len(text) - len(rest))
     starts = [0, *(found.end() for found in re.finditer("\n", text))]
-    return Document(name, root, starts, {})
+    return Document(name, root, starts, {}, [], {})
 
 
 def _number(text: str) -> Node:
@@ -154,7 +225,7 @@ def _yaml(text: str, name: str) -> Document:
         raise Malformed("nothing in it" if not documents else f"{len(documents)} documents in one file")
     reader = _Yaml()
     root = reader.node(documents[0], 0)
-    return Document(name, root, None, reader.odd)
+    return Document(name, root, None, reader.odd, [], reader.written)
 
 
 def _refuse_deep(events: Iterable[Any]) -> None:
@@ -173,7 +244,9 @@ class _Yaml:
 
     def __init__(self) -> None:
         self.odd: dict[int, str] = {}
+        self.written: dict[int, str] = {}
         self._left = MAX_NODES
+        self._letters = MAX_LETTERS
         self._open: set[int] = set()
 
     def node(self, given: Any, depth: int) -> Node:
@@ -220,6 +293,9 @@ class _Yaml:
 
     def _scalar(self, given: Any, line: int) -> Node:
         text, tag = str(given.value), str(given.tag)
+        self._letters -= len(text)
+        if self._letters < 0:
+            raise Malformed(f"more than {MAX_LETTERS:,} characters, counting aliases (line {line})")
         if given.style or tag.startswith("!") or len(text) > 1000 or (tag == _TEXT and _tagged(given)):
             return Node("string", text, line)
         return self._plain(text, line, "" if tag == _TEXT else tag)
@@ -244,6 +320,7 @@ class _Yaml:
         return Node("string", text, line)
 
     def _odd(self, node: Node, text: str, meaning: str) -> Node:
+        self.written[id(node)] = text
         self.odd[id(node)] = (
             f"{one_line(text, 40)} is {one_line(meaning, 40)} in YAML 1.1: quote it, or write {meaning}"
         )

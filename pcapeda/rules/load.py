@@ -4,30 +4,38 @@ A source is a file, a folder (searched for JSON and YAML files, hidden ones and 
 the name of a bus. A file is one of: a pattern alone; the input of `aws events put-rule --cli-input-json`; the output of
 `describe-rule` or `list-rules`, with that of `list-targets-by-rule` in a file beside it that bears the rule's name; a
 list of `{Name, EventPattern, EventBusName, State, Targets}`; a CloudFormation, SAM or CDK-synthesised template; what
-`terraform show -json` gives; a Serverless Framework service.
+`terraform show -json` gives, a Terraform state of version 4, or `*.tf.json`; a Serverless Framework service. A cloud
+assembly of the CDK (`cdk.out`, or its `manifest.json`) is its stacks' templates.
 
 What is not known offline is named in `problems`, never guessed; a rule that it concerns is kept and selects nothing.
 """
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from pcapeda.errors import BadRule
 from pcapeda.rules.account import read_account
+from pcapeda.rules.assembly import MANIFEST, assembly_files, beside
 from pcapeda.rules.cloudformation import is_template, read_template
 from pcapeda.rules.collect import Collector, Problem, targets
-from pcapeda.rules.documents import Document, elements, member, members, read, text
+from pcapeda.rules.documents import Document, elements, member, members, read, real_path, text
+from pcapeda.rules.given import Given
 from pcapeda.rules.reader import Node
 from pcapeda.rules.rule import ENABLED_STATES, Rule, Target
 from pcapeda.rules.serverless import is_serverless, read_serverless
 from pcapeda.rules.terraform import is_terraform, read_terraform
+from pcapeda.rules.terraform_json import read_terraform_json
 
-ENDINGS = (".json", ".yaml", ".yml", ".template")
+ENDINGS = (".json", ".yaml", ".yml", ".template", ".tfstate")
 """Files of a folder that are looked into."""
 MAX_FILES = 10_000
+CODE = (".ts", ".js", ".mjs", ".cjs", ".py", ".go", ".java", ".cs")
+"""Files of programs that make templates: of the CDK, or of Serverless."""
+HCL = (".tf", ".tofu")
+"""Files of Terraform's own language, which is not read."""
 
 _PATTERN_FIELDS = {"source", "detail", "detail-type", "account", "region", "resources", "time", "id", "version", "$or"}
 
@@ -56,39 +64,22 @@ def load(
 ) -> Loaded:
     """All rules of the sources, in order. Raises `BadRule` for a source that cannot be read or holds no rules.
 
-    `parameters` are those of templates; `region` and `account` what templates say of where they are deployed (the
-    documentation's example account if not given); `region`, `profile` and `endpoint_url` reach an account
-    (`SinkDown` if they do not).
+    `parameters` are those of templates, and values that templates look up elsewhere (see `given.Given`); `region` and
+    `account` what templates say of where they are deployed (if not given, what files beside them say, or the
+    documentation's example account); `region`, `profile` and `endpoint_url` reach an account (`SinkDown` if they do
+    not).
     """
-    collector, given = Collector(), dict(parameters or {})
+    collector, given = Collector(), Given(dict(parameters or {}), region, account)
     held: list[tuple[Document, Path]] = []
     for source in map(str, sources):
         if source == "aws" or source.startswith("aws:"):
             bus = source.removeprefix("aws").removeprefix(":")
             read_account(bus, collector, region=region, profile=profile, endpoint_url=endpoint_url)
-            continue
-        folder = Path(source).is_dir()
-        for path in _files(Path(source)):
-            try:
-                document = read(path, str(path))
-            except BadRule as error:
-                if not folder:
-                    raise
-                collector.problem("note", str(path), "", f"left out: {error}")
-                continue
-            before = len(collector.rules)
-            kind = _read(document, path, collector, given, region, account, alone=not folder)
-            if kind == "targets":
-                held.append((document, path))
-            elif kind is None:
-                if not folder:
-                    raise BadRule(f"{source}: no rules in it", hint=_HINT)
-                collector.problem("note", str(path), "", "left out: no rules in it")
-            elif len(collector.rules) == before:
-                collector.problem("note", str(path), "", f"{kind} without rules")
+        else:
+            _source(source, collector, given, held)
     for document, path in held:
         _give(document, path, collector)
-    for name in given:
+    for name in given.values:
         if name not in collector.used:
             collector.problem("note", "parameters", "", f"{name} is not asked for by any template")
     problems = [one for one in collector.problems if one.severity != "note"]
@@ -98,40 +89,86 @@ def load(
 
 _HINT = (
     "a rule file is a pattern, put-rule or describe-rule JSON, a list of rules, a CloudFormation, SAM or CDK template, "
-    "terraform show -json, or a Serverless service"
+    "a Terraform state, terraform show -json, *.tf.json, or a Serverless service"
+)
+_HCL_HINT = "terraform plan -out p; terraform show -json p > plan.json (or with tofu), and give plan.json"
+_CODE_HINT = (
+    "cdk synth, and give cdk.out; or serverless package, and give .serverless/cloudformation-template-update-stack.json"
 )
 
 
-def _files(source: Path) -> Iterator[Path]:
-    """A file, or the files of a folder and of those in it, by name."""
+def _hcl(name: str) -> str:
+    return f"{name}: Terraform's HCL is not read: let Terraform make JSON of it"
+
+
+def _source(source: str, collector: Collector, given: Given, held: list[tuple[Document, Path]]) -> None:
+    """Add the rules of a file or folder; what is read as a part of another file of a folder is not read twice."""
+    files = _files(Path(source), collector)
+    several = Path(source).is_dir() or files != [Path(source)]
+    found: list[tuple[Path, Collector]] = []
+    for path in files:
+        own = Collector()
+        found.append((path, own))
+        try:
+            document = read(path, str(path))
+            kind = _read(document, path, own, given, alone=not several)
+        except BadRule as error:
+            if not several:
+                raise
+            own.problem("note", str(path), "", f"left out: {error}")
+            continue
+        if kind == "targets":
+            held.append((document, path))
+        elif kind is None:
+            if not several:
+                raise BadRule(f"{source}: no rules in it", hint=_HINT)
+            own.problem("note", str(path), "", "left out: no rules in it")
+        elif not own.rules:
+            own.problem("note", str(path), "", f"{kind} without rules")
+    included = {path for _, own in found for path in own.included}
+    for path, own in found:
+        if several and included and real_path(path) in included:
+            collector.problem("note", str(path), "", "read as a part of the file that names it")
+            collector.used |= own.used
+        else:
+            collector.take(own)
+
+
+def _files(source: Path, collector: Collector) -> list[Path]:
+    """A file, or the files of a folder and of those in it, by name; of a cloud assembly, its templates."""
     if not source.is_dir():
-        yield source
-        return
-    found = []
+        if source.name.endswith(HCL):
+            raise BadRule(_hcl(str(source)), hint=_HCL_HINT)
+        if source.name.endswith(CODE):
+            raise BadRule(f"{source}: programs are not run: let the tool that runs it make a template", hint=_CODE_HINT)
+        stacks = assembly_files(source) if source.name == MANIFEST else None
+        if stacks is not None and not stacks:
+            raise BadRule(f"{source}: a cloud assembly without stacks")
+        return stacks or [source]
+    found: list[Path] = []
+    unread: list[Path] = []
     for folder, inner, names in os.walk(source):
+        assembly = assembly_files(Path(folder, MANIFEST)) if MANIFEST in names else None
+        if assembly is not None:
+            inner.clear()
+            found += assembly
+            continue
         inner[:] = sorted(name for name in inner if not name.startswith(".") and name != "node_modules")
-        found += [
-            Path(folder, name)
-            for name in sorted(names)
-            if name.endswith(ENDINGS) and not name.startswith(".") and ".pcapeda." not in name
-        ]
+        seen = [Path(folder, name) for name in sorted(names) if not name.startswith(".") and ".pcapeda." not in name]
+        found += [path for path in seen if path.name.endswith(ENDINGS)]
+        unread += [path for path in seen if path.name.endswith(HCL)]
         if len(found) > MAX_FILES:
             raise BadRule(f"{source}: more than {MAX_FILES:,} files")
+    if not found and unread:
+        raise BadRule(_hcl(str(unread[0] if len(unread) == 1 else source)), hint=_HCL_HINT)
     if not found:
         raise BadRule(f"{source}: no {', '.join(ENDINGS)} files in it")
-    yield from found
+    if unread:
+        collector.problem("note", str(source), "", f"left out: {len(unread)} files of HCL ({_HCL_HINT})")
+    return found
 
 
-def _read(
-    document: Document,
-    path: Path,
-    collector: Collector,
-    parameters: Mapping[str, str],
-    region: str | None,
-    account: str | None,
-    *,
-    alone: bool,
-) -> str | None:
+def _read(document: Document, path: Path, collector: Collector, given: Given, *, alone: bool) -> str | None:
     """Add the rules of a document; says what it is, or None where it is nothing that holds rules.
 
     In a folder, an object only counts as a pattern if it looks like one.
@@ -141,15 +178,9 @@ def _read(
         return "a list" if _rules(document, root, path.stem, collector) else None
     if root.kind != "object":
         return None
-    if is_template(root):
-        read_template(document, root, collector, parameters, region, account)
-        return "a template"
-    if is_terraform(root):
-        read_terraform(document, collector)
-        return "a Terraform plan or state"
-    if is_serverless(root):
-        read_serverless(document, collector, parameters, region, account)
-        return "a Serverless service"
+    deployed = _deployed(document, path, collector, given)
+    if deployed is not None:
+        return deployed
     listed = next((member(root, key) for key in ("Rules", "rules") if _is_list_of_objects(member(root, key))), None)
     if listed is not None:
         return "a list" if _rules(document, listed, path.stem, collector) or not listed.value else None
@@ -164,6 +195,27 @@ def _read(
     if alone or looks:
         collector.rule(document, root, path.stem, root)
         return "a pattern"
+    return None
+
+
+def _deployed(document: Document, path: Path, collector: Collector, given: Given) -> str | None:
+    """As `_read`, of what tools of deployment read and write."""
+    root = document.root
+    if is_template(root):
+        completed, said = beside(path, given)
+        if said:
+            collector.problem("note", document.name, "", said)
+        read_template(document, root, collector, completed, path)
+        return "a template"
+    if is_terraform(root):
+        read_terraform(document, collector)
+        return "a Terraform plan or state"
+    if path.name.endswith(".tf.json") or path.name.endswith(".tofu.json"):
+        read_terraform_json(document, collector, given, path)
+        return "a Terraform configuration"
+    if is_serverless(root):
+        read_serverless(document, collector, given, path)
+        return "a Serverless service"
     return None
 
 

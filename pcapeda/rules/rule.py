@@ -47,13 +47,18 @@ class Rule:
     """Why it has no usable pattern, or none that can be used where it is."""
     arn: str = field(default="", compare=False)
 
+    @property
+    def bus_known(self) -> bool:
+        """Whether its bus is known by name; else `bus` holds `${…}` for what is not, and any bus may be it."""
+        return "${" not in bus_name(self.bus)
+
     def silent(self, bus: str | None = None) -> str:
         """Why the rule selects nothing among the events of `bus` (any bus if None), or an empty string."""
         if self.pattern is None or self.problem:
             return self.problem or ("runs on a schedule" if self.schedule else "has no event pattern")
         if self.state not in ENABLED_STATES:
             return "disabled"
-        if bus is not None and bus_name(self.bus) != bus_name(bus):
+        if bus is not None and self.bus_known and bus_name(self.bus) != bus_name(bus):
             return f"on another bus: {bus_name(self.bus)}"
         return ""
 
