@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pcapeda.errors import BadConfig, ExitStatus, SinkDown
 from pcapeda.events.shape import Shape
 from pcapeda.model import Batch, Entry, Failed, Outcome
-from pcapeda.sinks.aws import MALFORMED, REFUSED, WORTH_ANOTHER_TRY, judge
+from pcapeda.sinks.aws import MALFORMED, REFUSED, TOO_LARGE, WORTH_ANOTHER_TRY, judge
 from pcapeda.sinks.eventbridge import EventBridgeSink
 from tests.command import CLEAN, FAKE_AWS
 from tests.datagrams import EXAMPLE
@@ -276,7 +276,6 @@ def test_what_passes_by_itself_may_be_tried_again(make: Make, server: PutEventsS
     ("reply", "code"),
     [
         (error(400, "ValidationException", "1 validation error detected"), "ValidationException"),
-        (error(413, "RequestEntityTooLargeException"), "RequestEntityTooLargeException"),
         (Reply(404, b"not here"), "404"),
         (Reply(301, b"", headers={"Location": "http://127.0.0.1:9/"}), "301"),
     ],
@@ -286,6 +285,16 @@ def test_what_is_wrong_with_a_request_stays_wrong(make: Make, server: PutEventsS
     """Other answers of the kind 'your fault' are final for these entries and say nothing of the next ones."""
     server.put_events = lambda _: reply
     assert codes(make(endpoint_url=server.url).send(batch(2))) == [(code, False)] * 2
+
+
+@pytest.mark.parametrize(
+    "reply", [error(413, "RequestEntityTooLargeException"), Reply(413, b"<html>"), Reply(413, b"")]
+)
+def test_a_request_that_is_too_large_has_a_code_of_its_own(make: Make, server: PutEventsServer, reply: Reply) -> None:
+    """Whoever says so, the service or a proxy before it: each entry may fare better in a smaller request."""
+    server.put_events = lambda _: reply
+    assert codes(make(endpoint_url=server.url).send(batch(2))) == [(TOO_LARGE, True)] * 2
+    assert TOO_LARGE == "413"
 
 
 @pytest.mark.parametrize(
@@ -345,7 +354,7 @@ def test_a_slow_answer_is_no_proof(make: Make, server: PutEventsServer, monkeypa
         return accepted(request)
 
     server.put_events = slow
-    monkeypatch.setattr("pcapeda.sinks.aws.READ_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("pcapeda.session.READ_TIMEOUT_S", 0.2)
     outcome = make(endpoint_url=server.url).send(batch(1))
     release.set()
     assert codes(outcome) == [("connection lost", True)]

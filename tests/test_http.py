@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pcapeda.errors import SinkDown
 from pcapeda.sinks.aws import LOST, MALFORMED, UNREACHABLE
-from pcapeda.sinks.http import MOST_BODY, MOST_HEAD, Answer, Connector, Line, NoAnswer, Reading, Route
+from pcapeda.sinks.connect import MOST_BODY, MOST_HEAD, Connector, Route
+from pcapeda.sinks.http import Answer, Line, NoAnswer, Reading
 
 LARGE = 12_000_000
 """More than the sockets of a connection hold."""
