@@ -123,8 +123,11 @@ def sound(credentials: Any) -> Any:
 
 def _sound_request(request: Any, **_: Any) -> None:
     """The same for a request that the SDK has signed, and that is to be sent next."""
-    key = str(request.headers.get("Authorization", "")).partition("Credential=")[2].partition("/")[0]
-    token = request.headers.get("X-Amz-Security-Token")
+    signed, token = (
+        value.decode("latin-1") if isinstance(value, bytes) else value or ""
+        for value in map(request.headers.get, ("Authorization", "X-Amz-Security-Token"))
+    )
+    key = signed.partition("Credential=")[2].partition("/")[0]
     hold(key, token)
     _sound(("access key id", key), ("session token", token))
 

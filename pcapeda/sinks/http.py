@@ -22,6 +22,9 @@ from pcapeda.errors import SinkDown
 from pcapeda.session import LOST, MALFORMED, UNREACHABLE, one_line, translated
 from pcapeda.sinks.connect import MOST_BODY, MOST_HEAD, PIECE, Connection, Connector
 
+MOST_HEADERS, MOST_INTERIM = 128, 16
+"""Most lines of a head, and most interim answers (103 Early Hints and the like) before the one that counts."""
+
 PATIENCE = 4
 """How many read timeouts an answer may take that comes in dribs and drabs."""
 
@@ -56,7 +59,7 @@ class NoAnswer(Exception):
 class Reading:
     """An answer as far as it came (RFC 9112). `feed` it; `end` tells it that nothing more will come."""
 
-    __slots__ = ("_at", "_body", "_head", "_left", "_status", "_text", "begun", "reusable")
+    __slots__ = ("_at", "_body", "_head", "_interim", "_left", "_status", "_text", "begun", "reusable")
 
     CHUNKED, TO_THE_END = -1, -2
 
@@ -65,7 +68,7 @@ class Reading:
         """What was received and not yet understood."""
         self._at = 0
         """Where in it to look for the end of the head."""
-        self._status = 0
+        self._status = self._interim = 0
         self._head = b""
         self._left = 0
         """Bytes of the body, or how its end is known."""
@@ -112,11 +115,16 @@ class Reading:
         head = bytes(text[:end])
         del text[: end + 4]
         self._at = 0
+        if head.count(b"\n") > MOST_HEADERS:
+            raise NoAnswer("more headers than any answer should have")
         first = _STATUS_LINE.match(head)
         if first is None:
             raise NoAnswer("no HTTP status line")
         status = int(first[2])
         if 100 <= status < 200 and status != 101:
+            self._interim += 1
+            if self._interim > MOST_INTERIM:
+                raise NoAnswer("nothing but interim answers")
             return True  # an interim answer; the real one follows
         self._status, self._head = status, head
         self._left = self._length(status, head)
