@@ -8,15 +8,10 @@ It is applied where foreign words enter (answers, exceptions of libraries) and o
 notes, logs). What another side transforms on purpose cannot be known again; it has the secret anyway.
 """
 
-import base64
-import binascii
-import html
-import json
 import re
 from collections import OrderedDict
-from functools import lru_cache
+from functools import cache, lru_cache
 from threading import Lock
-from urllib.parse import quote, quote_plus
 
 MASK = "***"
 
@@ -50,6 +45,8 @@ def hold(*secrets: str | None) -> None:
 
 def hold_login(user: str | None, password: str | None) -> None:
     """The same for a user's password, which HTTP's Basic scheme sends as one word together with the name (RFC 7617)."""
+    import base64
+
     hold(password)
     if password:
         hold(base64.b64encode(f"{user or ''}:{password}".encode()).decode())
@@ -58,7 +55,7 @@ def hold_login(user: str | None, password: str | None) -> None:
 @lru_cache(256)  # a service that throttles says the same a thousand times
 def masked(text: str) -> str:
     """The text without secrets. Doing it again changes nothing."""
-    for pattern in _PATTERNS:
+    for pattern in _patterns():
         text = pattern.sub(_hide, text)
     return _without_held(text)
 
@@ -77,6 +74,10 @@ def _hold(spellings: list[str]) -> None:
 
 def _spellings(secret: str) -> list[str]:
     """How a text may spell a secret."""
+    import html
+    import json
+    from urllib.parse import quote, quote_plus
+
     escaped = json.dumps(secret)[1:-1]
     spelt = (
         secret,
@@ -128,27 +129,33 @@ _BETWEEN = r"""\\*["']?(?:\s*\])?\s*(?:=>|[:=]|,(?=\s*\\*["'])|</\w+>\s*<\w+>)\s
 
 _FLAGS = re.VERBOSE | re.IGNORECASE
 
-_PATTERNS = (
-    # In quotes, up to the same quote; then bare, to the end of the line or of the word.
-    re.compile(
-        rf"""(?P<kept>(?<![a-z0-9])(?:{_NAMES})(?:{_BETWEEN})(?P<quote>\\*["']))(?!\*\*\*)[^"']*(?P<after>["']|$)""",
-        _FLAGS,
-    ),
-    re.compile(rf"""(?P<kept>(?<![a-z0-9])(?:{_LINES})(?:{_BETWEEN}))(?!["'\\*\s])[^\r\n"'<>]+(?P<after>)""", _FLAGS),
-    re.compile(
-        rf"""(?P<kept>(?<![a-z0-9])(?:{_NAMES})(?:{_BETWEEN}))(?!["'\\*\s])[^\s,;&"'<>\]\)}}]+(?P<after>)""", _FLAGS
-    ),
-    # The user's name and password in a URL (RFC 3986, section 3.2.1), however carelessly they are written.
-    re.compile(r"""(?P<kept>//)(?!\*\*\*@)[^\s/?\#"'<>]{1,1024}(?P<after>@)""", _FLAGS),
-    re.compile(r"""(?P<kept>//)(?!\*\*\*@)[^\s:/@"'<>]{0,256}:[^\s@"'<>]{0,1024}(?P<after>@)""", _FLAGS),
-    re.compile(r"""(?P<kept>)(?<![\w./+*-])[\w.+-]{1,256}:(?!//)[^\s@/"'<>]{1,256}(?P<after>@)(?=[\w\[])""", _FLAGS),
-    # HTTP's schemes, wherever they stand (RFC 9110, section 11).
-    re.compile(r"""(?P<kept>\b(?:bearer|negotiate|ntlm)\s+)(?=[^\s"']*[0-9])[\w.~+/=-]{16,}(?P<after>)""", _FLAGS),
-    # Identifiers of keys, and tokens, by how AWS begins them.
-    re.compile(r"(?P<kept>)(?<![A-Za-z0-9])A(?:KI|SI)A[A-Z0-9]{12,124}(?P<after>)(?![A-Za-z0-9])"),
-    re.compile(r"(?P<kept>)(?<![A-Za-z0-9])(?:IQoJ|FwoG|FQoG|AQoD)[A-Za-z0-9+/=%_-]{40,}(?P<after>)"),
-    re.compile(r"(?P<kept>\b[Bb]asic\s+)(?P<basic>[A-Za-z0-9+/]{4,}={0,2})(?P<after>)"),
-)
+
+@cache  # made when they are needed first: most commands end without
+def _patterns() -> tuple[re.Pattern[str], ...]:
+    """Each with what is `kept` before a secret and `after` it."""
+    return (
+        # In quotes, up to the same quote; then bare, to the end of the line or of the word.
+        re.compile(
+            rf"""(?P<kept>{_START}(?:{_NAMES})(?:{_BETWEEN})\\*["'])(?!\*\*\*)[^"']*(?P<after>["']|$)""",
+            _FLAGS,
+        ),
+        re.compile(rf"""(?P<kept>{_START}(?:{_LINES})(?:{_BETWEEN}))(?!["'\\*\s])[^\r\n"'<>]+(?P<after>)""", _FLAGS),
+        re.compile(
+            rf"""(?P<kept>{_START}(?:{_NAMES})(?:{_BETWEEN}))(?!["'\\*\s])[^\s,;&"'<>\]\)}}]+(?P<after>)""", _FLAGS
+        ),
+        # The user's name and password in a URL (RFC 3986, section 3.2.1), however carelessly they are written.
+        re.compile(r"""(?P<kept>//)(?!\*\*\*@)[^\s/?\#"'<>]{1,1024}(?P<after>@)""", _FLAGS),
+        re.compile(r"""(?P<kept>//)(?!\*\*\*@)[^\s:/@"'<>]{0,256}:[^\s@"'<>]{0,1024}(?P<after>@)""", _FLAGS),
+        re.compile(
+            r"""(?P<kept>)(?<![\w./+*-])[\w.+-]{1,256}:(?!//)[^\s@/"'<>]{1,256}(?P<after>@)(?=[\w\[])""", _FLAGS
+        ),
+        # HTTP's schemes, wherever they stand (RFC 9110, section 11).
+        re.compile(r"""(?P<kept>\b(?:bearer|negotiate|ntlm)\s+)(?=[^\s"']*[0-9])[\w.~+/=-]{16,}(?P<after>)""", _FLAGS),
+        # Identifiers of keys, and tokens, by how AWS begins them.
+        re.compile(r"(?P<kept>)(?<![A-Za-z0-9])A(?:KI|SI)A[A-Z0-9]{12,124}(?P<after>)(?![A-Za-z0-9])"),
+        re.compile(r"(?P<kept>)(?<![A-Za-z0-9])(?:IQoJ|FwoG|FQoG|AQoD)[A-Za-z0-9+/=%_-]{40,}(?P<after>)"),
+        re.compile(r"(?P<kept>\b[Bb]asic\s+)(?P<basic>[A-Za-z0-9+/]{4,}={0,2})(?P<after>)"),
+    )
 
 
 def _hide(match: re.Match[str]) -> str:
@@ -160,6 +167,9 @@ def _hide(match: re.Match[str]) -> str:
 
 def _is_login(word: str) -> bool:
     """Whether a word is what the Basic scheme makes of a name and a password."""
+    import base64
+    import binascii
+
     try:
         return b":" in base64.b64decode(word + "=" * (-len(word) % 4))
     except (binascii.Error, ValueError):
