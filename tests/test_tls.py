@@ -10,14 +10,16 @@ import pytest
 
 from pcapeda.errors import BadConfig, ExitStatus, Untrusted
 from pcapeda.job import Bus, Job
-from pcapeda.model import Outcome
+from pcapeda.model import Batch, Frame, Outcome
 from pcapeda.pipeline import execute, resend
 from pcapeda.session import UNCHECKED
 from pcapeda.sinks.aws import Transport
 from pcapeda.sinks.eventbridge import EventBridgeSink
 from pcapeda.sinks.eventbridgev2 import EventBridgeV2Sink
+from pcapeda.sinks.memory import MemorySink
 from tests.bus_v2 import ARN as V2
 from tests.command import FAKE_AWS, FIXTURES, pcapeda, start
+from tests.frames import ethernet, udp4
 from tests.netns import Veth, needs_netns, veth_pair
 from tests.test_cli import complaint, read_until
 from tests.test_eventbridge import batch, clean_environment, codes
@@ -442,3 +444,56 @@ class TestLive:
             assert summary["datagrams"] == summary["spooled"] + summary["refused"] > 0
             assert not any(server.received[1:])
             assert len([line for line in lines if "not to be trusted" in line["message"]]) == 1
+
+
+class Received:
+    """A live source that goes on for ever until it is stopped, and still has what it had received by then."""
+
+    granted_buffer, queue_drops = 1 << 20, 0
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self.given = 0
+
+    def blocks(self) -> Iterator[list[Frame] | None]:
+        left = 5
+        while left and self.given < 1000:
+            left -= self.stopped
+            self.given += 1
+            yield [Frame(self.given, 1, ethernet(udp4(b"x")), 60, "eth9", self.given)]
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    def open(self) -> None:
+        """Nothing to open."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def kernel_drops(self) -> int:
+        return 0
+
+
+class Impostor(MemorySink):
+    """A sink whose peer is another's from the first request on."""
+
+    def send(self, batch: Batch) -> Outcome:
+        raise Untrusted("not to be trusted")
+
+
+@pytest.mark.parametrize("spooled", [False, True])
+@pytest.mark.parametrize("way", [{"max_rate": 1e9}, {"max_rate": 0.0, "max_rate_per_source": 0.0}])
+def test_what_was_received_by_the_end_of_a_live_run_is_spooled_or_counted(
+    spooled: bool, way: dict[str, Any], tmp_path: Path
+) -> None:
+    """Receiving stops at once; the packets that had come are not lost without a word."""
+    source = Received()
+    job = Job(interfaces=("eth9",), spool=str(tmp_path) if spooled else None, **way)
+    report = execute(job, sink=Impostor(), source=source)  # type: ignore[arg-type]
+    assert source.stopped
+    assert 5 <= source.given < 1000
+    assert report.adds_up()
+    assert (report.datagrams, report.sent) == (source.given, 0)
+    assert (report.spooled if spooled else report.refused["untrusted certificate"]) == source.given
+    assert report.status() is ExitStatus.UNAVAILABLE
