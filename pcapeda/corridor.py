@@ -13,6 +13,7 @@ from typing import Protocol
 
 from pcapeda.checkpoint import Checkpoint, Place
 from pcapeda.delivery import Delivery
+from pcapeda.errors import OutputClosed
 from pcapeda.events import quotas
 from pcapeda.events.flows import MAX_REST
 from pcapeda.events.shape import Shape
@@ -271,7 +272,7 @@ def _stream(
             delivery.pass_on(*shape.lines(found, form))
         if corridor.left is not None:
             corridor.left -= number
-        if delivery.over:
+        if _pointless(delivery, live):
             corridor.finished = True
             return ()
     return ()
@@ -360,9 +361,14 @@ def _walk(
                 delivery.add(entry)
         if corridor.left is not None:
             corridor.left -= 1
-        if delivery.over or corridor.left == 0 or outbox.spent is not None:
+        if _pointless(delivery, live) or corridor.left == 0 or outbox.spent is not None:
             corridor.finished = True
             return
+
+
+def _pointless(delivery: Delivery, live: bool) -> bool:
+    """Whether to read no further. What was received live is gone once it is not read: it is spooled, or counted."""
+    return delivery.over and (not live or isinstance(delivery.down, OutputClosed))
 
 
 def _one_by_one(source: Blocks) -> Iterator[Frame | None]:

@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from pcapeda.errors import OutputClosed, PcapedaError, SinkDown
+from pcapeda.errors import OutputClosed, PcapedaError, SinkDown, Untrusted
 from pcapeda.events import quotas
 from pcapeda.events.batch import Batcher, Lanes
 from pcapeda.model import Batch, Carrier, Entry, Failed, Outcome, Report, Sink
@@ -76,7 +76,8 @@ class Delivery:
     entries again. After the sink raised `SinkDown`, `down` holds that error. Then everything further goes to the
     spool, or is refused under the error's code, and `over` says that there is no point in adding more; but a delivery
     that is `live` and has a spool tries the sink again from time to time, and when that went well, `down` is None once
-    more. Not `live` and without a spool, an endpoint that is dead for more than a minute counts as down.
+    more. `Untrusted` is for good in any case. Not `live` and without a spool, an endpoint that is dead for more than a
+    minute counts as down.
 
     `stopping` tells that the person wants an end, `hurried` that waiting inside `add` must end, too (as soon as
     `stopping`, unless given). `on_wait` is called often while anything is waited for. `note` is told, once each, what a
@@ -401,7 +402,7 @@ class Delivery:
         if outcome.sent:
             self._budget.delivered()
         # What was sent before the sink refused us tells nothing of what it takes now: only the one try since then does.
-        stale = self.down is not None and not self._breaker.trying
+        stale = self.down is not None and (self.over or not self._breaker.trying)
         too_fast = sum(one.code in TOO_FAST for one in outcome.failed)
         if stale:
             pass
@@ -462,8 +463,8 @@ class Delivery:
     def _give_in(self, one: Try, error: SinkDown) -> None:
         """The sink says that no later batch can fare better."""
         self._report.requests += 1
-        if isinstance(error, OutputClosed):
-            self._patient = False
+        if isinstance(error, OutputClosed | Untrusted):
+            self._patient = False  # what comes later cannot mend that
         if self._patient:
             now = self._clock()
             first = self.down is None or self._breaker.trying
@@ -473,7 +474,7 @@ class Delivery:
             renew = getattr(self.sink, "renew", None)
             if renew is not None and first:  # once, not for each of the requests that were under way
                 renew()
-        if self.down is None or isinstance(error, OutputClosed):
+        if self.down is None or isinstance(error, OutputClosed | Untrusted):
             self.down = error
         self._give_up(one, error.code)
 

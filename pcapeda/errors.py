@@ -6,6 +6,8 @@ the exit status it stands for. Anything else that escapes is a defect of this pr
 
 from enum import IntEnum
 
+from pcapeda.mask import masked
+
 
 class ExitStatus(IntEnum):
     """The exit codes of every command; documented in README.md."""
@@ -26,13 +28,14 @@ class PcapedaError(Exception):
     """Base of all errors that a person can fix.
 
     `str(error)` is one line that says what is wrong and where; `hint` says what to do about it, when that is known.
+    Neither holds a secret, whatever they were made of.
     """
 
     status = ExitStatus.USAGE
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.hint = hint
+        super().__init__(masked(message))
+        self.hint = hint and masked(hint)
 
 
 class BadConfig(PcapedaError):
@@ -98,6 +101,15 @@ class SinkDown(PcapedaError):
     def __init__(self, message: str, *, hint: str | None = None, code: str = "SinkDown") -> None:
         super().__init__(message, hint=hint)
         self.code = code
+
+
+class Untrusted(SinkDown):
+    """A peer could not prove that it is the one that was meant: its TLS certificate is another's, expired, or signed by
+    nobody who is trusted. Nothing was sent to it, and nothing will be: the run ends, whatever else could be tried.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint, code="untrusted certificate")
 
 
 class OutputClosed(SinkDown):

@@ -22,6 +22,7 @@ from typing import Any
 from pcapeda.counts import counts, undelivered
 from pcapeda.errors import PcapedaError
 from pcapeda.events import quotas
+from pcapeda.mask import masked
 from pcapeda.model import Report
 
 PROGRESS_S = 10.0
@@ -56,7 +57,7 @@ class JsonLog:
     def line(self, level: str, kind: str, message: str, **members: Any) -> None:
         """One line."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        told = {"time": now, "level": level, "kind": kind, "message": _text(message)} | members
+        told = {"time": now, "level": level, "kind": kind, "message": _text(masked(message))} | members
         self._write(json.dumps(told).encode() + b"\n")
 
     def note(self, sentence: str) -> None:
@@ -134,8 +135,10 @@ def take_over() -> None:
     logging.getLogger().addHandler(Handler(logging.WARNING))
 
     def defect(kind: type[BaseException], error: BaseException | None, trace: Any) -> None:
-        lines = traceback.format_exception(kind, error, trace)
-        log.line("error", "problem", f"a defect of pcapeda: {kind.__name__}: {error}", trace=_text("".join(lines)))
+        lines = masked("".join(traceback.format_exception(kind, error, trace)))
+        log.line(
+            "error", "problem", f"a defect of pcapeda: {kind.__name__}: {error}", trace=_text(masked("".join(lines)))
+        )
 
     sys.excepthook = defect
     threading.excepthook = lambda told: defect(told.exc_type, told.exc_value, told.exc_traceback)

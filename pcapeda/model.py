@@ -19,6 +19,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
 from pcapeda.errors import ExitStatus, PcapedaError, SinkDown
+from pcapeda.mask import masked
 
 LAST_TIME_NS = 253_402_300_799_999_999_999
 """The last nanosecond of the year 9999, up to which ISO 8601 text has four digits for the year."""
@@ -546,8 +547,8 @@ class Report:
 
     def remember(self, code: str, message: str) -> None:
         """Keep the first message of a code: enough to tell a person, and bounded."""
-        if message:
-            self.messages.setdefault(code, message)
+        if message and code not in self.messages:
+            self.messages[code] = masked(message)
 
     def span(self, times: Iterable[int | None]) -> None:
         """Stretch the time from first to last to hold these."""

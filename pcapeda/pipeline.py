@@ -91,8 +91,7 @@ def execute(
             if spool is None or not job.interfaces or error.code != UNREACHABLE:
                 raise
             watcher.note(f"{error}; listening all the same, events are kept in the spool")
-        for sentence in getattr(sink, "notes", ()):
-            watcher.note(sentence)
+        tell_where(sink, watcher)
         over = _grace(stop, clock, job.grace_s, watcher.say)
         delivery = Delivery(
             sink,
@@ -136,6 +135,15 @@ def execute(
                 report.failures.append(checkpoint.problem)
                 watcher.note(checkpoint.problem)
     return report
+
+
+def tell_where(sink: Sink, watcher: Watcher) -> None:
+    """Say before the first event which bus it goes to, as far as its check has told, and what is doubtful about it."""
+    describe = getattr(sink, "describe", None)
+    if describe is not None:
+        watcher.say(f"to {describe()}")
+    for sentence in getattr(sink, "notes", ()):
+        watcher.note(sentence)
 
 
 def _replay(corridor: Corridor, captures: list[str], chosen: Filter | None, workers: Workers | None) -> None:
@@ -313,7 +321,7 @@ def _sniff(corridor: Corridor, source: "LiveSource", over: Callable[[], bool]) -
 
 
 def _until(source: "LiveSource", corridor: Corridor, over: Callable[[], bool]) -> Iterator[list[Frame] | None]:
-    """The live source up to a stop or the end of `duration`; what had been received by then still comes.
+    """The live source up to a stop or the end of `duration` or sending; what had been received by then still comes.
 
     After a stop that lasts until `over()`; what has not been read by then is counted, and said.
     """
@@ -321,7 +329,8 @@ def _until(source: "LiveSource", corridor: Corridor, over: Callable[[], bool]) -
     end_ns = None if duration is None else corridor.clock() + int(duration * SECOND_NS)
     ending, last = False, 0
     for block in source.blocks():
-        if not ending and (corridor.stop.is_set() or (end_ns is not None and corridor.clock() >= end_ns)):
+        late = end_ns is not None and corridor.clock() >= end_ns
+        if not ending and (late or corridor.stop.is_set() or corridor.delivery.over):
             ending = True
             source.stop()
         if corridor.stop.is_set() and over():
@@ -382,14 +391,12 @@ def resend(
         raise BadConfig(f"{folder}: {what}")
     with ExitStack() as stack:
         spool = stack.enter_context(Spool(place, letters=aside is not None))
-        watcher.say(f"to {bus.words()}")
         tell_of(spool, watcher.note, watcher.say, report)
         if sink is None:
             sink = event_bus(bus)
             stack.callback(sink.close)
         sink.check()
-        for sentence in getattr(sink, "notes", ()):
-            watcher.note(sentence)
+        tell_where(sink, watcher)
         delivery = Delivery(
             sink,
             report,

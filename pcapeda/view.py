@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 from pcapeda.counts import undelivered
 from pcapeda.errors import OutputClosed, PcapedaError, SinkDown
 from pcapeda.events import quotas
+from pcapeda.mask import masked
 from pcapeda.model import Batch, BatchLimits, Datagram, Entry, Outcome, Report, Why
 
 if TYPE_CHECKING:
@@ -243,7 +244,9 @@ class Talk:
         """One line, even when quiet: notes say what is wrong or what it will cost."""
         from rich.text import Text
 
-        self._console.print(Text.assemble(("pcapeda: ", "bold"), sentence), soft_wrap=not self._console.is_terminal)
+        self._console.print(
+            Text.assemble(("pcapeda: ", "bold"), masked(sentence)), soft_wrap=not self._console.is_terminal
+        )
 
     def say(self, sentence: str) -> None:
         """One line that a quiet run does without."""

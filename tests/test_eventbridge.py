@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from pcapeda.errors import BadConfig, ExitStatus, SinkDown
 from pcapeda.events.shape import Shape
 from pcapeda.model import Batch, Entry, Failed, Outcome
-from pcapeda.sinks.aws import MALFORMED, REFUSED, WORTH_ANOTHER_TRY, judge
+from pcapeda.sinks.aws import MALFORMED, REFUSED, TOO_LARGE, WORTH_ANOTHER_TRY, judge
 from pcapeda.sinks.eventbridge import EventBridgeSink
-from tests.command import CLEAN, FAKE_AWS
+from tests.command import CLEAN, FAKE_AWS, FIXTURES, pcapeda
 from tests.datagrams import EXAMPLE
 from tests.moto_server import client, logged, moto_server, rule_into_log_group
 from tests.put_events_server import PutEventsServer, Reply, accepted, error, found, put_events_server
@@ -276,7 +276,6 @@ def test_what_passes_by_itself_may_be_tried_again(make: Make, server: PutEventsS
     ("reply", "code"),
     [
         (error(400, "ValidationException", "1 validation error detected"), "ValidationException"),
-        (error(413, "RequestEntityTooLargeException"), "RequestEntityTooLargeException"),
         (Reply(404, b"not here"), "404"),
         (Reply(301, b"", headers={"Location": "http://127.0.0.1:9/"}), "301"),
     ],
@@ -286,6 +285,16 @@ def test_what_is_wrong_with_a_request_stays_wrong(make: Make, server: PutEventsS
     """Other answers of the kind 'your fault' are final for these entries and say nothing of the next ones."""
     server.put_events = lambda _: reply
     assert codes(make(endpoint_url=server.url).send(batch(2))) == [(code, False)] * 2
+
+
+@pytest.mark.parametrize(
+    "reply", [error(413, "RequestEntityTooLargeException"), Reply(413, b"<html>"), Reply(413, b"")]
+)
+def test_a_request_that_is_too_large_has_a_code_of_its_own(make: Make, server: PutEventsServer, reply: Reply) -> None:
+    """Whoever says so, the service or a proxy before it: each entry may fare better in a smaller request."""
+    server.put_events = lambda _: reply
+    assert codes(make(endpoint_url=server.url).send(batch(2))) == [(TOO_LARGE, True)] * 2
+    assert TOO_LARGE == "413"
 
 
 @pytest.mark.parametrize(
@@ -345,7 +354,7 @@ def test_a_slow_answer_is_no_proof(make: Make, server: PutEventsServer, monkeypa
         return accepted(request)
 
     server.put_events = slow
-    monkeypatch.setattr("pcapeda.sinks.aws.READ_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("pcapeda.session.READ_TIMEOUT_S", 0.2)
     outcome = make(endpoint_url=server.url).send(batch(1))
     release.set()
     assert codes(outcome) == [("connection lost", True)]
@@ -572,3 +581,32 @@ def test_credentials_that_were_replaced_are_found(make: Make, tmp_path: Path, mo
         keys = [headers["Authorization"].split("Credential=")[1].split("/")[0] for headers in server.headers]
         assert keys == ["OLDKEY", "NEWKEY", "NEWKEY"]
         sink.close()
+
+
+# What a run says of where its events go
+
+
+@pytest.mark.parametrize("log", ["text", "json"])
+@pytest.mark.parametrize("transport", ["fast", "boto3"])
+def test_a_run_says_where_its_events_go_before_the_first(server: PutEventsServer, transport: str, log: str) -> None:
+    """Bus, Region and account, by the one call that asks whether the bus is there; nothing of it when quiet."""
+    calls: list[dict[str, Any]] = []
+    server.describe = lambda request: calls.append(request) or found(request)  # type: ignore[func-returns-value]
+    options = ("--endpoint-url", server.url, "--transport", transport, "--log", log)
+    done = pcapeda("replay", FIXTURES / "mixed.pcap", "--bus", "edge", *options, env=FAKE_AWS)
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.decode().splitlines()
+    told = [json.loads(line)["message"] if log == "json" else line.removeprefix("pcapeda: ") for line in lines]
+    place = told.index(f"to event bus edge in us-east-1 of account 123456789012 ({server.url})")
+    assert place < len(told) - 1
+    assert len(calls) == 1
+    quiet = pcapeda("replay", FIXTURES / "mixed.pcap", "--bus", "edge", *options, "-q", env=FAKE_AWS)
+    assert (quiet.returncode, quiet.stderr) == (0, b"")
+
+
+def test_an_account_that_is_not_told_is_not_asked_for(server: PutEventsServer) -> None:
+    """Without the right to ask for the bus its name and Region are said; an ARN says the account by itself."""
+    server.describe = lambda _: error(400, "AccessDeniedException")
+    for bus, account in (("edge", ""), (ARN, " of account 123456789012")):
+        done = pcapeda("replay", FIXTURES / "mixed.pcap", "--bus", bus, "--endpoint-url", server.url, env=FAKE_AWS)
+        assert f"to event bus edge in us-east-1{account} ({server.url})\n" in done.stderr.decode()

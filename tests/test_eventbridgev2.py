@@ -301,7 +301,7 @@ def test_a_bus_is_asked_for_before_the_run(bus: BusV2) -> None:
     bus.behave("hidden")
     sink.check()
     assert sink.notes == [
-        f"cannot verify that event bus edge (v2) of account 123456789012 ({bus.url}) exists "
+        f"cannot verify that event bus edge (v2) in us-east-1 of account 123456789012 ({bus.url}) exists "
         "(events:DescribeEventBus is not allowed)"
     ]
     for state, usable in (("CREATING", False), ("DELETING", False), ("UPDATING", True), ("UPDATE_FAILED", True)):
@@ -345,7 +345,9 @@ def test_whole_requests_are_refused_throttled_or_lost(bus: BusV2) -> None:
 def test_building_it_needs_no_network() -> None:
     """Region from the ARN, the account's own host at AWS, contradictions refused."""
     sink = EventBridgeV2Sink(bus=ARN.replace("us-east-1", "eu-west-1"))
-    assert sink.describe() == "event bus edge (v2) of account 123456789012 (https://eventsv2.eu-west-1.amazonaws.com)"
+    assert sink.describe() == (
+        "event bus edge (v2) in eu-west-1 of account 123456789012 (https://eventsv2.eu-west-1.amazonaws.com)"
+    )
     assert sink.hosts == (
         "eventsv2.eu-west-1.amazonaws.com",
         "123456789012.eventsv2.eu-west-1.amazonaws.com",

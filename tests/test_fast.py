@@ -16,12 +16,12 @@ from botocore.credentials import Credentials, RefreshableCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcapeda.errors import SinkDown
+from pcapeda.errors import ExitStatus, SinkDown
 from pcapeda.model import Outcome
 from pcapeda.sinks.aws import UNREACHABLE, Transport
+from pcapeda.sinks.connect import Route
 from pcapeda.sinks.eventbridge import EventBridgeSink
 from pcapeda.sinks.fast import Signer, Stencil
-from pcapeda.sinks.http import Route
 from tests.put_events_server import put_events_server
 from tests.test_eventbridge import batch, clean_environment, codes
 
@@ -50,8 +50,8 @@ def headers_of(head: bytes) -> dict[str, str]:
 
 @given(
     body=st.binary(max_size=300),
-    secret=st.text(st.characters(codec="ascii", min_codepoint=33), min_size=1, max_size=60),
-    token=st.none() | st.text(st.characters(codec="ascii", min_codepoint=33), min_size=1, max_size=60),
+    secret=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=60),
+    token=st.none() | st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=60),
     url=st.sampled_from(["https://events.eu-west-1.amazonaws.com/", "http://127.0.0.1:4566/", "http://Localhost:80"]),
 )
 def test_a_signature_is_botocore_s_own(body: bytes, secret: str, token: str | None, url: str) -> None:
@@ -175,12 +175,44 @@ def test_credentials_that_cannot_be_renewed_end_the_sending(
         sink.close()
 
 
-def test_a_line_break_in_credentials_never_becomes_a_header(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A token with a line break is refused before it is sent."""
-    monkeypatch.setenv("AWS_SESSION_TOKEN", "a\r\nX-Evil: b")
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"])
+@pytest.mark.parametrize("odd", ["\r", "\n", "\r\n", "\t", "\x7f", " ", "\x85", "é", "\N{LINE SEPARATOR}"])
+@pytest.mark.parametrize("where", ["{}abcdef", "abc{}X-Evil: b", "abcdef{}"])
+@pytest.mark.parametrize("transport", WAYS)
+def test_credentials_that_no_header_can_carry_are_refused(
+    transport: Transport, where: str, odd: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of these characters alone, anywhere in any of them: said in one line that does not show them."""
+    monkeypatch.setenv(name, where.format(odd))
     with put_events_server() as server:
-        with pytest.raises(SinkDown, match="line break"):
-            EventBridgeSink(endpoint_url=server.url).send(batch(1))
+        with pytest.raises(SinkDown, match=r"AWS credentials: the .* holds") as caught:
+            EventBridgeSink(endpoint_url=server.url, transport=transport)
+        assert caught.value.code == "NoCredentials"
+        assert caught.value.status is ExitStatus.UNAVAILABLE
+        assert "line break" in str(caught.value) or not set(odd) & set("\r\n")
+        assert "abc" not in str(caught.value)
+        assert str(caught.value).isprintable()
+        assert server.requests == []
+
+
+@pytest.mark.parametrize("odd", ["\r", "\n"])
+@pytest.mark.parametrize("transport", WAYS)
+def test_nor_are_those_that_come_over_the_network(
+    transport: Transport, odd: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process or a role gives them only when the first request is made."""
+    given = {"Version": 1, "AccessKeyId": "KEY", "SecretAccessKey": "s", "SessionToken": f"t{odd}X-Evil:b"}
+    end = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    script, config = tmp_path / "login.py", tmp_path / "config"
+    script.write_text(f"print({json.dumps(given | {'Expiration': end})!r})\n")
+    config.write_text(f"[default]\nregion = us-east-1\ncredential_process = {sys.executable} {script}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name)
+    with put_events_server() as server:
+        sink = EventBridgeSink(endpoint_url=server.url, transport=transport)
+        with pytest.raises(SinkDown, match="the session token holds a line break"):
+            sink.send(batch(1))
         assert server.requests == []
 
 

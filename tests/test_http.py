@@ -1,6 +1,7 @@
 """HTTP without waiting, over real sockets: whatever the other side does, each request ends once, and is known how."""
 
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from pcapeda.errors import SinkDown
 from pcapeda.sinks.aws import LOST, MALFORMED, UNREACHABLE
-from pcapeda.sinks.http import MOST_BODY, MOST_HEAD, Answer, Connector, Line, NoAnswer, Reading, Route
+from pcapeda.sinks.connect import MOST_BODY, MOST_HEAD, Connector, Route
+from pcapeda.sinks.http import Answer, Line, NoAnswer, Reading
 
 LARGE = 12_000_000
 """More than the sockets of a connection hold."""
@@ -39,6 +41,8 @@ GOOD = {
 }
 
 BAD = {
+    "too many headers": b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 200 + b"\r\n",
+    "interim answers only": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100 + OK,
     "another protocol": b"SSH-2.0-OpenSSH_9\r\n\r\n",
     "another version": b"HTTP/2 200 OK\r\n\r\n",
     "no status": b"HTTP/1.1 2x0 OK\r\n\r\n",
@@ -399,3 +403,38 @@ def test_what_cannot_be_made_is_told_and_spares_the_connection(lines: Callable[.
     ((_, what),) = line.ended(5)
     assert body_of(what) == b"later"
     assert peer.connections == 1
+
+
+PROXIES = {
+    "silent": [],
+    "garbage": [b"SSH-2.0-OpenSSH_9.9\r\n\r\n"],
+    "cut": [b"HTTP/1.1 200 Conn"],
+    "refusing": [b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"],
+    "talkative": [b"HTTP/1.1 200 OK\r\n\r\nhello"],
+    "large": [b"HTTP/1.1 200 OK\r\n", *[b"a: " + b"b" * 1000 + b"\r\n"] * 100],
+    "endless": [b"HTTP/1.1 200 OK\r\n", *[b"a"] * 100_000],
+    "interim for ever": [b"HTTP/1.1 100 Continue\r\n\r\n"] * 100_000,
+}
+
+
+@pytest.mark.parametrize("says", PROXIES.values(), ids=PROXIES)
+def test_a_proxy_has_so_much_time_and_room(says: list[bytes]) -> None:
+    """Whatever it says to CONNECT but a success, bounded: the request ends, nothing was sent through it."""
+
+    def play(peer: Peer, connection: socket.socket) -> None:
+        while b"\r\n\r\n" not in (head := connection.recv(1 << 16)):
+            assert head
+        for piece in says:
+            connection.sendall(piece)
+            if len(says) > 1000 and peer.release.wait(0.01):
+                return
+        if says != PROXIES["cut"]:
+            peer.requests.append(connection.recv(1 << 16))
+
+    peer = Peer(play)
+    route = Route("https://localhost:9/", peer.url, {}, ssl.create_default_context, 0.1, 10)
+    line = Line(Connector(route))
+    assert code_of(tell(line, b"x")[0]) == UNREACHABLE
+    line.close()
+    peer.release.set()
+    assert not any(peer.requests)

@@ -527,12 +527,12 @@ def test_an_account_that_cannot_be_asked(account: str, monkeypatch: pytest.Monke
         load(["aws:nowhere"], region="us-east-1", endpoint_url=account)
     with pytest.raises(SinkDown, match="rules cannot be read"):
         load(["aws:"], region="us-east-1", endpoint_url="http://127.0.0.1:9")
-    with pytest.raises(SinkDown, match="rules cannot be read"):
+    with pytest.raises(BadConfig, match=r"rules cannot be read.*no-such-profile"):
         load(["aws:"], region="us-east-1", profile="no-such-profile")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
-    with pytest.raises(SinkDown, match="Unable to locate credentials"):
+    with pytest.raises(SinkDown, match="rules cannot be read: no AWS credentials"):
         load(["aws:"], region="us-east-1", endpoint_url=account)

@@ -6,6 +6,7 @@ Only typer is imported here; what a command needs it imports when it runs, so th
 import os
 import sys
 from io import TextIOWrapper
+from types import TracebackType
 from typing import Annotated, Any, NoReturn, cast
 
 import typer
@@ -75,6 +76,15 @@ def json_asked(arguments: list[str]) -> bool:
     return any(one == "--log=json" or (one == "--log" and value == "json") for one, value in pairs)
 
 
+def show_defect(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    """The trace of a defect, which may hold words of others, without secrets."""
+    import traceback
+
+    from pcapeda.mask import masked
+
+    sys.stderr.write(masked("".join(traceback.format_exception(kind, error, trace))))
+
+
 def main() -> NoReturn:
     """Run the command line. Every foreseeable problem is one line on stderr and a documented exit code."""
     for stream in (sys.stdout, sys.stderr):
@@ -85,6 +95,8 @@ def main() -> NoReturn:
         from pcapeda import log
 
         log.take_over()
+    else:
+        sys.excepthook = show_defect
     try:
         status = app(standalone_mode=False)
     except _UsageProblem as problem:

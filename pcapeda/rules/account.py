@@ -5,11 +5,12 @@ IAM permissions: `events:ListRules` and `events:ListTargetsByRule` on the bus an
 
 from typing import Any
 
-from pcapeda.errors import BadRule, SinkDown
+from pcapeda.errors import BadConfig, BadRule, SinkDown
 from pcapeda.rules.collect import Collector, targets
 from pcapeda.rules.documents import Document
 from pcapeda.rules.reader import Node, node_of
 from pcapeda.rules.rule import DEFAULT_BUS, bus_name
+from pcapeda.session import make_client, one_line, translated
 
 _MOST_PAGES = 1000
 
@@ -19,37 +20,33 @@ def read_account(
 ) -> None:
     """Add the rules and targets of a bus (name or ARN; empty: the default bus).
 
-    Raises `SinkDown` where the account cannot be asked, `BadRule` for a bus that is not there.
+    Raises `SinkDown` where the account cannot be asked, `BadConfig` for what is wrong with how it is named, `BadRule`
+    for a bus that is not there.
     """
-    import boto3
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import ClientError
 
     bus = bus or DEFAULT_BUS
     if region is None and bus.startswith("arn:"):
         region = bus.split(":")[3] or None
     name = f"aws:{bus_name(bus)}"
     try:
-        session = boto3.session.Session(profile_name=profile, region_name=region)
-        client = session.client(
-            "events",
-            endpoint_url=endpoint_url,
-            config=Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=10, read_timeout=30),
-        )
-        for rule in _pages(client.list_rules, "Rules", EventBusName=bus):
-            held = _pages(client.list_targets_by_rule, "Targets", Rule=rule["Name"], EventBusName=bus)
-            _add(collector, name, bus, rule, held)
+        client = make_client("events", region, profile, endpoint_url, concurrency=1, attempts=5)
+        with translated(client.meta.endpoint_url):
+            for rule in _pages(client.list_rules, "Rules", EventBusName=bus):
+                held = _pages(client.list_targets_by_rule, "Targets", Rule=rule["Name"], EventBusName=bus)
+                _add(collector, name, bus, rule, held)
     except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        message = error.response.get("Error", {}).get("Message", "") or str(error)
+        told = error.response.get("Error", {})
+        code, message = one_line(told.get("Code", "")), one_line(told.get("Message") or error)
         if code == "ResourceNotFoundException":
             raise BadRule(f"{name}: {message}") from None
         hint = None
         if "AccessDenied" in code or "NotAuthorized" in code:
             hint = "reading rules takes events:ListRules and events:ListTargetsByRule"
         raise SinkDown(f"{name}: rules cannot be read: {code}: {message}", hint=hint, code=code) from None
-    except BotoCoreError as error:
-        raise SinkDown(f"{name}: rules cannot be read: {error}", code=type(error).__name__) from None
+    except (BadConfig, SinkDown) as error:
+        error.args = (f"{name}: rules cannot be read: {error}",)
+        raise
 
 
 def _pages(call: Any, key: str, **arguments: str) -> list[dict[str, Any]]:

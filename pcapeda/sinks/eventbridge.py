@@ -15,19 +15,23 @@ import orjson
 
 from pcapeda.errors import BadConfig, PcapedaError, SinkDown
 from pcapeda.model import Batch, BatchLimits, Carrier, Outcome
-from pcapeda.sinks.aws import (
+from pcapeda.session import (
     LOST,
     MALFORMED,
+    UNCHECKED,
     UNREACHABLE,
     Account,
+    checks_certificates,
+    open_account,
+    translated,
+)
+from pcapeda.sinks.aws import (
     Transport,
     judge,
     none_of,
-    open_account,
-    passes,
     refusal,
     refused_for_good,
-    translated,
+    refused_request,
     what_it_said,
 )
 from pcapeda.sinks.fast import Fast, Unusual
@@ -87,6 +91,8 @@ class EventBridgeSink:
         self._settings = None if client is not None else ("events", region, profile, endpoint_url, self.concurrency)
         account = Account(client, None, None) if self._settings is None else open_account(*self._settings)
         self._client = account.client
+        if not checks_certificates(self._client):
+            self.notes.append(UNCHECKED)
         self._endpoint: str = self._client.meta.endpoint_url
         self._region: str = self._client.meta.region_name
         self._fast: Fast | None = None
@@ -170,10 +176,10 @@ class EventBridgeSink:
                 raise
             return none_of(batch, error.code, str(error), again=True)
         except self._client.exceptions.ClientError as error:
-            code, words, status = what_it_said(error)
-            if refused_for_good(code, status):
-                raise refusal(code, words) from None
-            return none_of(batch, code, words, again=passes(code, status))
+            outcome = refused_request(batch, *what_it_said(error))
+            if isinstance(outcome, SinkDown):
+                raise outcome from None
+            return outcome
 
     def _request(self, batch: Batch) -> bytes:
         """A signed request, as bytes for the wire."""
@@ -199,12 +205,9 @@ class EventBridgeSink:
             return judge(batch.entries, answer.get("Entries"))
         assert self._fast is not None
         try:
-            code, words, status = self._fast.error(told)
+            return refused_request(batch, *self._fast.error(told))
         except SinkDown as error:
             return none_of(batch, error.code, str(error), again=True)
-        if refused_for_good(code, status):
-            return refusal(code, words)
-        return none_of(batch, code, words, again=passes(code, status))
 
     def renew(self) -> None:
         """Look for credentials anew: a login, a file or a role may have brought others since the last ones expired.

@@ -10,21 +10,19 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from pcapeda.errors import BadConfig, PcapedaError, SinkDown
+from pcapeda.errors import BadConfig, PcapedaError, SinkDown, Untrusted
 from pcapeda.model import Batch, BatchLimits, Failed, Outcome
-from pcapeda.sinks.aws import (
+from pcapeda.session import (
     LOST,
     MALFORMED,
+    UNCHECKED,
     UNREACHABLE,
-    judge,
+    checks_certificates,
     make_client,
-    none_of,
-    passes,
-    refusal,
-    refused_for_good,
+    one_line,
     translated,
-    what_it_said,
 )
+from pcapeda.sinks.aws import judge, none_of, refusal, refused_for_good, refused_request, what_it_said
 from pcapeda.sinks.eventbridge import LINGER_NS
 
 ENTRIES_PER_REQUEST = 100
@@ -70,14 +68,18 @@ class EventBridgeV2Sink:
         self.notes: list[str] = []
         self._raw = raw
         self._bus = bus
-        _, _, _, arn_region, self._account, resource = [*bus.split(":", 5), *[""] * 6][:6]
+        _, _, _, self._region, self._account, resource = [*bus.split(":", 5), *[""] * 6][:6]
         self._name = resource.split("/")[1] if resource.startswith("event-busv2/") else bus
-        if region is not None and region != arn_region:
-            raise BadConfig(f"--region {region} contradicts the bus's ARN, which is in {arn_region}")
-        settings = ("eventbridgev2", arn_region, profile, endpoint_url, concurrency)
+        if region is not None and region != self._region:
+            raise BadConfig(f"--region {region} contradicts the bus's ARN, which is in {self._region}")
+        settings = ("eventbridgev2", self._region, profile, endpoint_url, concurrency)
         self._settings = None if client is not None else settings
         self._client = client if client is not None else make_client(*settings)
+        if not checks_certificates(self._client):
+            self.notes.append(UNCHECKED)
         self._endpoint: str = self._client.meta.endpoint_url
+        self._distrusted: Untrusted | None = None
+        """Set once the peer could not prove its name: nothing is sent any more."""
         self._own_endpoint = endpoint_url is not None
 
     @property
@@ -90,7 +92,7 @@ class EventBridgeV2Sink:
 
     def describe(self) -> str:
         """Where events go, in one line."""
-        return f"event bus {self._name} (v2) of account {self._account} ({self._endpoint})"
+        return f"event bus {self._name} (v2) in {self._region} of account {self._account} ({self._endpoint})"
 
     def check(self) -> None:
         """Ask for the bus and its state. Raises `SinkDown`: no credentials, refused ones, no such bus, none that takes
@@ -119,7 +121,9 @@ class EventBridgeV2Sink:
         else:
             if isinstance(state, str) and state and state not in TAKES_EVENTS:
                 hint = "it takes events in a moment" if state == "CREATING" else None
-                raise SinkDown(f"{self.describe()} takes no events: it is {state}", hint=hint, code="InvalidState")
+                raise SinkDown(
+                    f"{self.describe()} takes no events: it is {one_line(state)}", hint=hint, code="InvalidState"
+                )
 
     def send(self, batch: Batch) -> Outcome:
         """One request, or, where one entry that is invalid makes the service refuse them all, as many as it takes to
@@ -139,12 +143,16 @@ class EventBridgeV2Sink:
         return outcome._replace(failed=(*outcome.failed, *unfit))
 
     def _put(self, batch: Batch, made: list[dict[str, Any]]) -> Outcome:
+        if self._distrusted is not None:
+            raise self._distrusted
         put = self._client.put_raw_events if self._raw else self._client.put_events
         try:
             with translated(self._endpoint):
                 results = put(EventBusArn=self._bus, Entries=made).get("Entries")
                 outcome = judge(batch.entries, results)
         except SinkDown as error:
+            if isinstance(error, Untrusted):
+                self._distrusted = error
             if error.code not in (UNREACHABLE, LOST, MALFORMED):
                 raise
             return none_of(batch, error.code, str(error), again=True)
@@ -152,9 +160,12 @@ class EventBridgeV2Sink:
             code, words, status = what_it_said(error)
             if code == "InvalidInputException" and len(made) > 1:
                 return self._put_halves(batch, made)
-            if refused_for_good(code, status) or code == "InvalidStateException":
+            if code == "InvalidStateException":
                 raise refusal(code, words) from None
-            return none_of(batch, code, words, again=passes(code, status))
+            refused = refused_request(batch, code, words, status)
+            if isinstance(refused, SinkDown):
+                raise refused from None
+            return refused
         if outcome.sent:
             known = sum(isinstance(one, dict) and one.get("SuccessCode") == "DEDUPLICATED" for one in results)
             outcome = outcome._replace(known=known)

@@ -16,23 +16,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import NamedTuple
 
 from pcapeda.errors import SinkDown
-from pcapeda.sinks.aws import LOST, MALFORMED, UNREACHABLE, one_line, translated
+from pcapeda.session import LOST, MALFORMED, UNREACHABLE, one_line, translated
+from pcapeda.sinks.connect import MOST_BODY, MOST_HEAD, PIECE, Connection, Connector
 
-if TYPE_CHECKING:
-    import ssl
-
-MOST_HEAD, MOST_BODY = 1 << 16, 1 << 20
-"""Most bytes of an answer's head and body. PutEvents answers with some hundred."""
+MOST_HEADERS, MOST_INTERIM = 128, 16
+"""Most lines of a head, and most interim answers (103 Early Hints and the like) before the one that counts."""
 
 PATIENCE = 4
 """How many read timeouts an answer may take that comes in dribs and drabs."""
 
 _READ, _BOTH = selectors.EVENT_READ, selectors.EVENT_READ | selectors.EVENT_WRITE
-_PIECE = 1 << 16
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([0-9]{3})(?: |\r|$)")
 _LENGTHS = re.compile(rb"\r\ncontent-length:[ \t]*([^\r\n]*?)[ \t]*(?=\r|$)")
 
@@ -60,105 +56,10 @@ class NoAnswer(Exception):
     """Bytes that are no HTTP answer."""
 
 
-class Route(NamedTuple):
-    """How to reach an endpoint: its URL, the URL of an HTTP proxy and what that asks for, whom TLS trusts."""
-
-    url: str
-    proxy: str | None
-    proxy_headers: dict[str, str]
-    tls: "Callable[[], ssl.SSLContext]"
-    connect_timeout_s: float
-    read_timeout_s: float
-
-
-class Connector:
-    """Opens connections along a route. Raises what the operating system and TLS raise: an `OSError`."""
-
-    def __init__(self, route: Route) -> None:
-        self.route = route
-        self._tls: ssl.SSLContext | None = None
-
-    def open(self) -> "Connection":
-        """A new connection, ready for a request. Each address is given the connect timeout."""
-        import http.client
-
-        route = self.route
-        url = urlsplit(route.url)
-        secure = url.scheme == "https"
-        host, port = url.hostname or "", url.port or (443 if secure else 80)
-        kind: Any = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        options: dict[str, Any] = {"timeout": route.connect_timeout_s}
-        if secure:
-            self._tls = self._tls or route.tls()
-            options["context"] = self._tls
-        if route.proxy is None:
-            opened = kind(host, port, **options)
-        else:
-            proxy = urlsplit(route.proxy)
-            opened = kind(proxy.hostname or "", proxy.port or 80, **options)
-            if secure:
-                opened.set_tunnel(host, port, headers=route.proxy_headers)
-        try:
-            opened.connect()
-        except http.client.HTTPException as error:
-            opened.close()
-            raise OSError(f"the proxy gave no answer that makes sense: {one_line(error)}") from None
-        sock: socket.socket = opened.sock
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        return Connection(sock, secure=secure)
-
-
-class Connection:
-    """A socket that never waits."""
-
-    __slots__ = ("_later", "_pending", "socket")
-
-    def __init__(self, sock: socket.socket, *, secure: bool) -> None:
-        sock.setblocking(False)
-        self.socket = sock
-        self._later: tuple[type[OSError], ...] = (BlockingIOError, InterruptedError)
-        self._pending: Callable[[], int] | None = None
-        if secure:
-            import ssl
-
-            assert isinstance(sock, ssl.SSLSocket)
-            self._later = (*self._later, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-            self._pending = sock.pending
-
-    def send(self, data: memoryview) -> int:
-        """How many bytes were taken. Raises `OSError`."""
-        if self._pending is not None:
-            data = data[:_PIECE]  # TLS tells of no progress before all of what it was given has gone
-        try:
-            return self.socket.send(data)
-        except self._later:
-            return 0
-
-    def receive(self) -> bytes | None:
-        """What has come, nothing at the end of the stream, None when nothing is there. Raises `OSError`."""
-        try:
-            data = self.socket.recv(_PIECE)
-            while self._pending is not None and data and self._pending() and len(data) < MOST_BODY:
-                data += self.socket.recv(_PIECE)
-            return data
-        except self._later:
-            return None
-
-    def quiet(self) -> bool:
-        """Whether it is open and has nothing to say, as a connection without a request under way should."""
-        try:
-            return self.receive() is None
-        except OSError:
-            return False
-
-    def close(self) -> None:
-        self.socket.close()
-
-
 class Reading:
     """An answer as far as it came (RFC 9112). `feed` it; `end` tells it that nothing more will come."""
 
-    __slots__ = ("_at", "_body", "_head", "_left", "_status", "_text", "begun", "reusable")
+    __slots__ = ("_at", "_body", "_head", "_interim", "_left", "_status", "_text", "begun", "reusable")
 
     CHUNKED, TO_THE_END = -1, -2
 
@@ -167,7 +68,7 @@ class Reading:
         """What was received and not yet understood."""
         self._at = 0
         """Where in it to look for the end of the head."""
-        self._status = 0
+        self._status = self._interim = 0
         self._head = b""
         self._left = 0
         """Bytes of the body, or how its end is known."""
@@ -214,11 +115,16 @@ class Reading:
         head = bytes(text[:end])
         del text[: end + 4]
         self._at = 0
+        if head.count(b"\n") > MOST_HEADERS:
+            raise NoAnswer("more headers than any answer should have")
         first = _STATUS_LINE.match(head)
         if first is None:
             raise NoAnswer("no HTTP status line")
         status = int(first[2])
         if 100 <= status < 200 and status != 101:
+            self._interim += 1
+            if self._interim > MOST_INTERIM:
+                raise NoAnswer("nothing but interim answers")
             return True  # an interim answer; the real one follows
         self._status, self._head = status, head
         self._left = self._length(status, head)
@@ -529,7 +435,7 @@ class Line:
 
     def _take_prepared(self) -> None:
         with suppress(BlockingIOError):
-            self._wake.recv(_PIECE)
+            self._wake.recv(PIECE)
         for flight, told, opened in self._all_prepared():
             if opened is not None:
                 self._selector.register(opened.socket, _READ)

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
 from pcapeda.errors import BadConfig, PcapedaError
+from pcapeda.mask import masked
 from pcapeda.model import Entry, Failed
 
 FORMAT = b"pcapeda spool 2\n"
@@ -107,7 +108,7 @@ def record_of(entry: Entry, failed: Failed | None = None) -> bytes:
     if entry.group is not None:
         members["Group"] = entry.group
     if failed is not None:
-        members["Code"], members["Message"] = failed.code, failed.message
+        members["Code"], members["Message"] = failed.code, masked(failed.message)
     # A lone surrogate has no UTF-8; its backslash form is JSON's escape for it, so it comes back as it was.
     body = _encode(members).encode("utf-8", "backslashreplace")
     head = struct.pack("<II", len(body), entry.stands_for)
