@@ -16,6 +16,7 @@ from pcapeda.rules.explain import Explanation
 from pcapeda.rules.rule import DEFAULT_BUS, Rule
 from pcapeda.rules.ruleset import RuleSet
 from pcapeda.tally import Tally
+from pcapeda.visible import visible
 
 Event = dict[str, Any]
 
@@ -232,10 +233,11 @@ def _judge_count(expected: Expectation, count: int, why: str) -> Judgement:
 def _why(tried: Sequence[Tried]) -> str:
     for one in tried:
         if one.rule.silent():
-            return f"\n  the rule selects nothing: {one.rule.silent()}"
+            return f"\n  the rule selects nothing: {visible(one.rule.silent())}"
         if one.nearest is not None:
             event, explanation = one.nearest
-            return "\n  nearest miss, " + event_name(event) + ":\n  " + str(explanation).replace("\n", "\n  ")
+            miss = str(explanation).replace("\n", "\n  ")
+            return f"\n  nearest miss, {visible(event_name(event))}:\n  {miss}"
     return ""
 
 

@@ -3,10 +3,8 @@
 Only typer is imported here; what a command needs it imports when it runs, so that `--help` is instant.
 """
 
-import os
 import sys
-from io import TextIOWrapper
-from typing import Annotated, Any, NoReturn, cast
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -17,7 +15,8 @@ from pcapeda.cli.resend import resend
 from pcapeda.cli.rules import app as rules_app
 from pcapeda.cli.schema import schema
 from pcapeda.cli.sniff import sniff
-from pcapeda.errors import ExitStatus, PcapedaError
+from pcapeda.cli.streams import take_over
+from pcapeda.errors import ExitStatus, OutputClosed, PcapedaError
 
 app = typer.Typer(
     name="pcapeda",
@@ -77,16 +76,16 @@ def json_asked(arguments: list[str]) -> bool:
 
 def main() -> NoReturn:
     """Run the command line. Every foreseeable problem is one line on stderr and a documented exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        # JSON is UTF-8 wherever it goes; a terminal gets what it can show.
-        encoding = None if stream.isatty() else "utf-8"
-        cast(TextIOWrapper, stream).reconfigure(encoding=encoding, errors="backslashreplace")
+    take_over()
     if json_asked(sys.argv[1:]):
         from pcapeda import log
 
         log.take_over()
     try:
-        status = app(standalone_mode=False)
+        status = app(standalone_mode=False, prog_name="pcapeda")  # not the name of a file that anyone may choose
+        sys.stdout.flush()
+    except OutputClosed:
+        status = ExitStatus.OK
     except _UsageProblem as problem:
         context = getattr(problem, "ctx", None)
         where = context.command_path if context is not None else "pcapeda"
@@ -97,11 +96,4 @@ def main() -> NoReturn:
         status = error.status
     except (KeyboardInterrupt, typer.Abort):
         status = ExitStatus.INTERRUPTED
-    except BrokenPipeError:
-        status = ExitStatus.OK
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The interpreter flushes once more at its end; let that go nowhere instead of complaining.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(int(status or 0))

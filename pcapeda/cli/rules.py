@@ -1,6 +1,5 @@
 """`pcapeda rules`: which rule matches which datagram, and why not, with no AWS account in reach."""
 
-import json
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +13,7 @@ from pcapeda.cli.options import RULES, ParameterOption, RulesOption
 from pcapeda.cli.running import parameters_of, stopped_by_signals
 from pcapeda.cli.schema import EventKind
 from pcapeda.errors import BadConfig, ExitStatus
+from pcapeda.visible import json_of, visible
 
 if TYPE_CHECKING:
     from pcapeda.rules.dialects import Dialect
@@ -143,7 +143,7 @@ def try_rules(
             results.append(run_suite(one, show=wanted, loaded=loaded, stop=stop))
     if output is Findings.JSON:
         told = [_result_data(result, targets) for result in results]
-        typer.echo(json.dumps(told[0] if len(told) == 1 else told, indent=2, ensure_ascii=False))
+        typer.echo(json_of(told[0] if len(told) == 1 else told))
     elif output is Findings.JUNIT:
         typer.echo(junit(results))
     else:
@@ -181,7 +181,7 @@ def load_rules(
     )
     loaded = in_dialect(loaded, dialect)
     for problem in (*loaded.problems, *loaded.notes):
-        print(f"pcapeda: {problem}", file=sys.stderr)  # noqa: T201
+        print(f"pcapeda: {visible(str(problem))}", file=sys.stderr)  # noqa: T201
     return loaded
 
 
@@ -276,7 +276,7 @@ def explain(
             }
             for rule, silent, explanation in told
         ]
-        typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        typer.echo(json_of(data))
         return
     from pcapeda.cli.rules_view import show_explanations
 
@@ -353,10 +353,10 @@ def lint(
         quota=QUOTA if dialect is DialectName.CLASSIC else FILTER_BYTES,
     )
     if output is Format.JSON:
-        typer.echo(json.dumps([one.data() for one in findings], indent=2, ensure_ascii=False))
+        typer.echo(json_of([one.data() for one in findings]))
     else:
         for one in findings:
-            typer.echo(str(one))
+            typer.echo(visible(str(one)))
         if not findings:
             typer.echo(f"{len(loaded.rules)} rules: nothing to say")
     serious = any(one.severity == "error" for one in findings) or bool(loaded.problems)
@@ -378,7 +378,7 @@ def list_rules(
     """List rules with their bus, state, targets and pattern."""
     loaded = load_rules(paths, parameters_of(parameter), region, profile, endpoint_url)
     if output is Format.JSON:
-        typer.echo(json.dumps([rule.data() for rule in loaded.rules], indent=2, ensure_ascii=False))
+        typer.echo(json_of([rule.data() for rule in loaded.rules]))
     else:
         from pcapeda.cli.rules_view import show_rules
 
