@@ -13,7 +13,7 @@ from pcapeda.cli.options import RULES, ParameterOption, RulesOption
 from pcapeda.cli.running import parameters_of, stopped_by_signals
 from pcapeda.cli.schema import EventKind
 from pcapeda.errors import BadConfig, ExitStatus
-from pcapeda.visible import json_of, visible
+from pcapeda.visible import json_of, visible, xml_text
 
 if TYPE_CHECKING:
     from pcapeda.rules.dialects import Dialect
@@ -210,23 +210,20 @@ def junit(results: "list[Result]") -> str:
         suite = ElementTree.SubElement(
             root,
             "testsuite",
-            name=result.suite.name,
+            name=xml_text(result.suite.name),
             tests=str(len(result.judgements)),
             failures=str(failures),
             errors=str(len(result.report.failures)),
         )
         for one in result.judgements:
-            case = ElementTree.SubElement(suite, "testcase", classname=result.suite.name, name=str(one.expectation))
+            case = ElementTree.SubElement(
+                suite, "testcase", classname=xml_text(result.suite.name), name=xml_text(str(one.expectation))
+            )
             if not one.holds:
-                failure = ElementTree.SubElement(case, "failure", message=_xml(one.words.partition("\n")[0]))
-                failure.text = _xml(one.words)
+                failure = ElementTree.SubElement(case, "failure", message=xml_text(one.words.partition("\n")[0]))
+                failure.text = xml_text(one.words)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
-
-
-def _xml(text: str) -> str:
-    """Text without the characters that XML 1.0 cannot hold (section 2.2)."""
-    return "".join(char if char in "\t\n" or " " <= char <= "\ud7ff" or char >= "\ue000" else "\ufffd" for char in text)
 
 
 @app.command("explain")
