@@ -1,4 +1,4 @@
-"""Text of others never speaks to a terminal: every command, on a pseudo-terminal and in a pipe, with the worst names."""
+"""Text of others never speaks to a terminal: every command, on a pseudo-terminal and in a pipe, with bad names."""
 
 import json
 import os
@@ -19,10 +19,12 @@ from tests.put_events_server import error, put_events_server
 MIXED = FIXTURES / "mixed.pcap"
 EVIL = (
     "x\x1b]0;owned\x07\x1b[2J\x9b31m\x85\u202e\u2066\u200b\u200d\ufeff\u034f\u2028[red]b[/red][link=http://x]:smile:"
-    "\r\n\tpcapeda: all is well"
+    "\t\r\npcapeda: all is well"
 )
 """Everything that a terminal, rich or a careless reader of logs could obey."""
 FORGED = "pcapeda: all is well"
+NAME = EVIL.replace("/", "|") + "\udcff\udc9b.pcap"
+"""A file name with all of it, and bytes that are no UTF-8."""
 OURS = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 """Colours and cursor movements, of which those in `EVIL` are no part once they are shown."""
 
@@ -40,7 +42,7 @@ def assert_tame(output: bytes, *, terminal: bool) -> None:
     }
     assert not odd, text
     assert "\u034f" not in text
-    assert not any(line.strip() == FORGED for line in text.split("\n")), text
+    assert not any(line.startswith(FORGED) for line in text.split("\n")), text
     assert "\U0001f604" not in text, "markup was obeyed"
 
 
@@ -48,9 +50,8 @@ def assert_tame(output: bytes, *, terminal: bool) -> None:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of captures, rules and suites whose names and contents are hostile."""
     folder = tmp_path_factory.mktemp("evil")
-    (folder / f"{EVIL.replace('/', '|')}.pcap").write_bytes(MIXED.read_bytes())
-    os.rename(folder / f"{EVIL.replace('/', '|')}.pcap", folder / capture_name())
-    (folder / f"cut{EVIL.replace('/', '|')}.pcap").write_bytes(MIXED.read_bytes()[:-5])
+    (folder / NAME).write_bytes(MIXED.read_bytes())
+    (folder / f"cut{NAME}").write_bytes(MIXED.read_bytes()[:-5])
     pattern = {"source": ["udp.raw"], EVIL: [EVIL], "detail": {f"Text{EVIL}": [{"prefix": EVIL}]}}
     rules = [
         {"Name": f"{EVIL}1", "EventPattern": pattern, "EventBusName": "default"},
@@ -65,7 +66,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     (folder / "rules.json").write_text(json.dumps(rules))
     (folder / "good.json").write_text(json.dumps(rules[:4]))
-    (folder / f"{EVIL.replace('/', '|')}.json").write_text("{" + EVIL)
+    (folder / f"{NAME}.json").write_text("{" + EVIL)
     (folder / "template.json").write_text(
         json.dumps({"Resources": {EVIL: {"Type": "AWS::Events::Rule", "Properties": {"EventPattern": {"Ref": EVIL}}}}})
     )
@@ -76,16 +77,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def capture_name() -> bytes:
-    """A file name with every byte that one may have, UTF-8 or not."""
-    return EVIL.replace("/", "|").encode() + b"\xff\x9b.pcap"
-
-
 def lines(place: Path) -> list[list[str]]:
     """Command lines that get hostile text from everywhere."""
-    capture = os.fsdecode(os.path.join(os.fsencode(place), capture_name()))
-    cut = str(place / f"cut{EVIL.replace('/', '|')}.pcap")
-    rules, good, broken = (str(place / name) for name in ("rules.json", "good.json", f"{EVIL.replace('/', '|')}.json"))
+    capture, cut = str(place / NAME), str(place / f"cut{NAME}")
+    rules, good, broken = (str(place / name) for name in ("rules.json", "good.json", f"{NAME}.json"))
     template, expect, event = (str(place / name) for name in ("template.json", "expect.json", "event.json"))
     return [
         ["replay", capture, "-n"],
@@ -131,11 +126,19 @@ def lines(place: Path) -> list[list[str]]:
     ]
 
 
+TERMINAL = {"TERM": "xterm", "COLUMNS": "2000"}
+
+
 def on_terminal(arguments: list[str], env: dict[str, str]) -> bytes:
     """What a command writes when all its streams are one terminal."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        [*PCAPEDA, *arguments], stdin=slave, stdout=slave, stderr=slave, env=CLEAN | {"TERM": "xterm"} | env, cwd=ROOT
+        [*PCAPEDA, *arguments],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env=CLEAN | TERMINAL | env,
+        cwd=ROOT,
     )
     os.close(slave)
     output = b""

@@ -9,11 +9,12 @@ import typer
 
 from pcapeda.cli import options
 from pcapeda.cli.interfaces import Format
+from pcapeda.cli.junit import junit, kept_for_junit
 from pcapeda.cli.options import RULES, ParameterOption, RulesOption
 from pcapeda.cli.running import parameters_of, stopped_by_signals
 from pcapeda.cli.schema import EventKind
-from pcapeda.errors import BadConfig, ExitStatus
-from pcapeda.visible import json_of, visible, xml_text
+from pcapeda.errors import BadConfig, ExitStatus, PcapedaError
+from pcapeda.visible import json_of, visible
 
 if TYPE_CHECKING:
     from pcapeda.rules.dialects import Dialect
@@ -103,16 +104,22 @@ def try_rules(
     from pcapeda.events.quotas import check_identity
     from pcapeda.events.shape import Shape
     from pcapeda.model import ACCOUNT, REGION
-    from pcapeda.suite import Suite, is_suite, read_suite, run_suite, with_expectations
+    from pcapeda.suite import Suite, is_suite, read_suite, run_suite, with_expectations, with_folders
     from pcapeda.view import stopped_at_once
 
-    suites = [read_suite(path) for path in captures if is_suite(path)]
+    if not rules:
+        captures = with_folders(captures)
+    suites = []
+    broken: dict[str, PcapedaError] = {}
+    for path in [one for one in captures if is_suite(one)]:
+        with kept_for_junit(broken, path, output is Findings.JUNIT):
+            suites.append(read_suite(path))
     plain = tuple(path for path in captures if not is_suite(path))
     if suites and (plain or rules or expect):
         raise BadConfig("a suite names its own captures, rules and expectations: give suites, or captures with --rules")
     if suites and dialect is not DialectName.CLASSIC:
         raise BadConfig("a suite names its own dialect", hint=f"dialect: {dialect.value} in the suite file")
-    if not suites:
+    if not suites and not broken:
         if not rules:
             raise BadConfig("no rules to test", hint="give --rules PATH, or a suite file *.pcapeda.yaml")
         check_identity(source, detail_type, (), None)
@@ -139,26 +146,20 @@ def try_rules(
     results = []
     with stopped_by_signals(stopped_at_once) as stop:
         for one in suites:
-            loaded = load_rules(list(one.rules), one.parameters, region, profile, endpoint_url, one.dialect, one)
-            results.append(run_suite(one, show=wanted, loaded=loaded, stop=stop))
+            with kept_for_junit(broken, one.name, output is Findings.JUNIT):
+                loaded = load_rules(list(one.rules), one.parameters, region, profile, endpoint_url, one.dialect, one)
+                results.append(run_suite(one, show=wanted, loaded=loaded, stop=stop))
     if output is Findings.JSON:
         told = [_result_data(result, targets) for result in results]
         typer.echo(json_of(told[0] if len(told) == 1 else told))
     elif output is Findings.JUNIT:
-        typer.echo(junit(results))
+        typer.echo(junit(results, broken))
     else:
         from pcapeda.cli.rules_view import show_result
 
         for result in results:
             show_result(result, samples=show, targets=targets)
-    raise typer.Exit(max(_status(result) for result in results))
-
-
-def _status(result: "Result") -> ExitStatus:
-    status = result.report.status()
-    if status is ExitStatus.OK and not (result.holds and not result.loaded.problems):
-        return ExitStatus.INCOMPLETE
-    return status
+    raise typer.Exit(max([*(result.status() for result in results), *(error.status for error in broken.values())]))
 
 
 def load_rules(
@@ -198,32 +199,6 @@ def _result_data(result: "Result", targets: bool) -> dict[str, Any]:
         for rule, tried in zip(told["Rules"], result.trial.tried, strict=True):
             rule["Received"] = received(tried)
     return told
-
-
-def junit(results: "list[Result]") -> str:
-    """The expectations as a JUnit XML report, one test case each."""
-    from xml.etree import ElementTree
-
-    root = ElementTree.Element("testsuites")
-    for result in results:
-        failures = sum(not one.holds for one in result.judgements)
-        suite = ElementTree.SubElement(
-            root,
-            "testsuite",
-            name=xml_text(result.suite.name),
-            tests=str(len(result.judgements)),
-            failures=str(failures),
-            errors=str(len(result.report.failures)),
-        )
-        for one in result.judgements:
-            case = ElementTree.SubElement(
-                suite, "testcase", classname=xml_text(result.suite.name), name=xml_text(str(one.expectation))
-            )
-            if not one.holds:
-                failure = ElementTree.SubElement(case, "failure", message=xml_text(one.words.partition("\n")[0]))
-                failure.text = xml_text(one.words)
-    ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
 
 
 @app.command("explain")
