@@ -105,7 +105,7 @@ def try_rules(
     from pcapeda.events.shape import Shape
     from pcapeda.model import ACCOUNT, REGION
     from pcapeda.suite import Suite, is_suite, read_suite, run_suite, with_expectations, with_folders
-    from pcapeda.view import stopped_at_once
+    from pcapeda.view import complain, stopped_at_once
 
     if not rules:
         captures = with_folders(captures)
@@ -154,6 +154,8 @@ def try_rules(
         typer.echo(json_of(told[0] if len(told) == 1 else told))
     elif output is Findings.JUNIT:
         typer.echo(junit(results, broken))
+        for error in broken.values():
+            complain(error)
     else:
         from pcapeda.cli.rules_view import show_result
 
