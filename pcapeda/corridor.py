@@ -88,6 +88,8 @@ class Corridor:
     rules: RuleSet | None = None
     left: int | None = None
     """Datagrams still to come before `count` is reached (None: no count)."""
+    pressed: Callable[[], bool] | None = None
+    """True once nothing more may be read or waited for after a stop; None: at the stop itself."""
     finished: bool = False
     """No further source is to be read."""
     reporter: Reporter | None = None
@@ -111,6 +113,10 @@ class Corridor:
     def undemanding(self) -> bool:
         """Whether nothing this run was asked for looks at the moment at which a datagram's turn comes."""
         return self.reporter is None and self.checkpoint is None and not self.limits.any
+
+    def halted(self) -> bool:
+        """Whether reading must end before its end: at a stop; of a pipe, whose writer may have more, some time on."""
+        return self.stop.is_set() and (self.pressed is None or self.pressed())
 
     def __post_init__(self) -> None:
         room = self.job.max_flows + MAX_REST + 1 if self.job.summaries == "flow" else 0
@@ -174,7 +180,7 @@ class Corridor:
 
     def wait_until(self, due_ns: int) -> None:
         """Sleep to an absolute deadline, doing meanwhile what is due. A stop ends the wait."""
-        while (left := due_ns - self.clock()) > 0 and not self.stop.is_set():
+        while (left := due_ns - self.clock()) > 0 and not self.halted():
             self.delivery.tick()
             self.glance()
             self.sleep(min(left / SECOND_NS, SLICE_S))
@@ -182,7 +188,7 @@ class Corridor:
     def wait_for_rate(self) -> bool:
         """Wait until the overall rate admits one more event, and take its token; false when a stop came first."""
         wait_ns = self.limits.wait(self.clock())
-        while wait_ns and not self.stop.is_set():
+        while wait_ns and not self.halted():
             self.wait_until(self.clock() + wait_ns)
             wait_ns = self.limits.wait(self.clock())
         return not wait_ns
@@ -250,7 +256,7 @@ def _stream(
             delivery.tick()
             on_tick()
             beat = now + BEAT_NS
-        if stop.is_set() and not live:
+        if stop.is_set() and not live and corridor.halted():
             return ()
         if block is None:
             continue
@@ -306,7 +312,7 @@ def _walk(
                 silent = not live and frame is None and now - heard >= corridor.job.hold_ns
                 outbox.tell(gather.finish() if silent else gather.due(now) if live else [], now)
                 outbox.release()
-        if stop.is_set() and not live:
+        if stop.is_set() and not live and corridor.halted():
             return
         if frame is None:
             continue

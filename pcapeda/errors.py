@@ -119,3 +119,12 @@ class OutputClosed(SinkDown):
 
     def __init__(self) -> None:
         super().__init__("standard output was closed", code="output closed")
+
+
+class OutputFailed(SinkDown):
+    """Standard output cannot be written: a full disk, a descriptor that is closed. `why` is in the system's words."""
+
+    status = ExitStatus.INCOMPLETE
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"cannot write to standard output: {why}", code="output failed")

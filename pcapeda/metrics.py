@@ -19,6 +19,7 @@ from pcapeda.counts import counts
 from pcapeda.errors import BadConfig, NoRights
 from pcapeda.events import quotas
 from pcapeda.model import Report, Why
+from pcapeda.visible import visible
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -122,7 +123,7 @@ class Metrics:
         for metric, (name, label, words) in REASONS.items():
             family = core.CounterMetricFamily(metric, words, labels=[label])
             for reason, number in (dict.fromkeys(FROM_THE_START.get(name, ()), 0) | now[name]).items():
-                family.add_metric([reason], number)
+                family.add_metric([visible(reason)], number)
             yield family
         gauges = (
             ("pcapeda_spooled_events", "Events that wait in the spool", now["events_spooled"]),

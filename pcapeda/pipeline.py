@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Literal
@@ -19,7 +20,7 @@ from pcapeda.events.shape import Shape
 from pcapeda.job import GRACE_S, Bus, Job
 from pcapeda.model import Damage, Datagram, Frame, Report, Sink
 from pcapeda.net.extract import Extractor
-from pcapeda.net.files import Capture, expand
+from pcapeda.net.files import Capture, expand, is_pipe
 from pcapeda.net.filter import Filter
 from pcapeda.net.pcap import Span
 from pcapeda.pace import Pace
@@ -70,7 +71,7 @@ def execute(
     job.check()
     job = replace(job, shape=replace(job.shape, groups=job.bus.groups))
     stop = stop or Event()
-    sleep = sleep or stop.wait
+    sleep = sleep or partial(_rest, stop)
     report = Report()
     chosen = None
     if not job.interfaces:
@@ -92,7 +93,7 @@ def execute(
                 raise
             watcher.note(f"{error}; listening all the same, events are kept in the spool")
         tell_where(sink, watcher)
-        over = _grace(stop, clock, job.grace_s, watcher.say)
+        over = _Grace(stop, clock, job.grace_s, watcher.say)
         delivery = Delivery(
             sink,
             report,
@@ -102,7 +103,7 @@ def execute(
             clock=clock,
             sleep=sleep,
             stopping=stop.is_set,
-            hurried=over if job.interfaces else stop.is_set,
+            hurried=over if job.interfaces else lambda: corridor.halted(),
             on_wait=lambda: corridor.glance(),
             note=watcher.note,
             settled=checkpoint.settled if checkpoint is not None else lambda entries: None,
@@ -124,7 +125,7 @@ def execute(
                     workers = None
                 elif workers is None:
                     workers = stack.enter_context(Workers(job.jobs - 1))
-                _replay(corridor, captures, chosen, workers)
+                _replay(corridor, captures, chosen, workers, over)
         finally:
             report.interrupted = stop.is_set()
             corridor.end()
@@ -146,7 +147,13 @@ def tell_where(sink: Sink, watcher: Watcher) -> None:
         watcher.note(sentence)
 
 
-def _replay(corridor: Corridor, captures: list[str], chosen: Filter | None, workers: Workers | None) -> None:
+def _replay(
+    corridor: Corridor,
+    captures: list[str],
+    chosen: Filter | None,
+    workers: Workers | None,
+    over: "_Grace",
+) -> None:
     job, report = corridor.job, corridor.report
     pace = None
     if job.speed is not None or job.pps is not None:
@@ -159,9 +166,11 @@ def _replay(corridor: Corridor, captures: list[str], chosen: Filter | None, work
         for loop in range(job.loop) if job.loop else itertools.count():
             frames_before = report.frames
             for path in captures:
-                if corridor.finished or corridor.stop.is_set():
+                if corridor.finished:
                     break
-                _replay_one(corridor, path, chosen, pace, loop, crew)
+                if corridor.stop.is_set() and not is_pipe(path):
+                    continue
+                _replay_one(corridor, path, chosen, pace, loop, crew, over)
             if crew is not None:
                 crew.take_all()
             if corridor.finished or corridor.stop.is_set() or report.frames == frames_before:
@@ -174,7 +183,13 @@ def _replay(corridor: Corridor, captures: list[str], chosen: Filter | None, work
 
 
 def _replay_one(
-    corridor: Corridor, path: str, chosen: Filter | None, pace: Pace | None, loop: int, crew: Crew | None
+    corridor: Corridor,
+    path: str,
+    chosen: Filter | None,
+    pace: Pace | None,
+    loop: int,
+    crew: Crew | None,
+    over: "_Grace",
 ) -> None:
     report, watcher = corridor.report, corridor.watcher
     reading = corridor.reading = Report()
@@ -207,6 +222,8 @@ def _replay_one(
     try:
         with Capture(path, note=damaged) as capture:
             corridor.progress = lambda: (capture.position, capture.size)
+            # Who writes into a pipe may have been interrupted with us, and hand over only now what it has held back.
+            corridor.pressed = None if capture.size is not None else lambda: over(early=True) or not capture.opened
             if crew is not None:
                 _hand_round(capture, corridor, crew, chosen, extractor, shape, reading, on_tick)
                 return
@@ -268,7 +285,7 @@ def _hand_round(
             delivery.tick()
             on_tick()
             beat = now + BEAT_NS
-        if corridor.stop.is_set():
+        if corridor.halted():
             return
         if span is None:
             crew.take_all()  # nothing comes just now: nobody is to wait for what has come
@@ -402,12 +419,12 @@ def resend(
             report,
             spool=spool,
             clock=clock,
-            sleep=sleep or stop.wait,
+            sleep=sleep or partial(_rest, stop),
             stopping=stop.is_set,
             on_wait=lambda: on_step(report),
             note=watcher.note,
         )
-        delivery.finish(give_up=_grace(stop, clock, grace_s, watcher.say))
+        delivery.finish(give_up=_Grace(stop, clock, grace_s, watcher.say))
         report.interrupted = stop.is_set()
         report.ended_by = delivery.down
     return report
@@ -422,23 +439,36 @@ def _close(writer: "CaptureWriter", corridor: Corridor) -> None:
         corridor.watcher.note(str(error))
 
 
-def _grace(stop: Event, clock: Callable[[], int], grace_s: float, say: Callable[[str], None]) -> Callable[[], bool]:
-    """True once the grace is over that begins when the stop is first seen. If that takes long, it is said."""
-    began: int | None = None
-    said = False
+def _rest(stop: Event, seconds: float) -> None:
+    """Sleep, at most until a stop; after one, to finish in order, all the time that was asked for."""
+    if stop.is_set():
+        time.sleep(seconds)
+    else:
+        stop.wait(seconds)
 
-    def over() -> bool:
-        nonlocal began, said
-        if not stop.is_set():
+
+class _Grace:
+    """Called, it is true once the time is over that begins when the stop is first seen. If that takes long, it is said.
+
+    What is to be delivered in it must have been read before: to the reader it is over `early`.
+    """
+
+    def __init__(self, stop: Event, clock: Callable[[], int], grace_s: float, say: Callable[[str], None]) -> None:
+        self._stop, self._clock, self._say = stop, clock, say
+        self._grace_s = grace_s
+        self._began: int | None = None
+        self._said = False
+
+    def __call__(self, *, early: bool = False) -> bool:
+        if not self._stop.is_set():
             return False
-        began = clock() if began is None else began
-        gone_s = (clock() - began) / SECOND_NS
-        if gone_s >= 1 and not said:
-            said = True
-            say(f"delivering what was read, for {grace_s:g} s at most; a second Ctrl-C or SIGTERM ends it at once")
-        return gone_s >= grace_s
-
-    return over
+        self._began = self._clock() if self._began is None else self._began
+        gone_s = (self._clock() - self._began) / SECOND_NS
+        if gone_s >= 1 and not self._said:
+            self._said = True
+            words = f"finishing what was begun, for {self._grace_s:g} s at most"
+            self._say(f"{words}; a second Ctrl-C or SIGTERM ends it at once")
+        return gone_s >= self._grace_s - (min(1.0, self._grace_s / 4) if early else 0)
 
 
 def datagrams(

@@ -5,6 +5,8 @@ Nothing is imported before it is used, so it costs nothing to those who do not u
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,8 @@ from pcapeda.model import ACCOUNT, REGION
 if TYPE_CHECKING:
     from pcapeda.rules.bus import LocalBus
     from pcapeda.suite import Result, Suite
-    from pcapeda.trial import Expectation
+
+__tracebackhide__ = True  # pytest shows the test that asked, not how it was answered
 
 ENDINGS = (".pcapeda.yaml", ".pcapeda.yml")
 
@@ -29,23 +32,22 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteFile 
 
 
 class SuiteFile(pytest.File):
-    """A suite: one test for each expectation, or one that it runs at all. The captures are walked once for all."""
+    """A suite: a test for each expectation, and one that all could be read. The captures are walked once for all."""
 
     _result: Result | None = None
 
     def collect(self) -> Iterator[pytest.Item]:
-        """One item for each expectation."""
+        """The item `runs`, and one item for each expectation, called after its `name` or its rule."""
         from pcapeda.errors import PcapedaError
-        from pcapeda.suite import read_suite
+        from pcapeda.suite import case_names, read_suite
 
         try:
             suite = read_suite(str(self.path))
         except PcapedaError as error:
             raise self.CollectError(_told(error)) from None
-        if not suite.expectations:
-            yield SuiteItem.from_parent(self, name="runs", suite=suite, expectation=None)
-        for expectation in suite.expectations:
-            yield SuiteItem.from_parent(self, name=str(expectation), suite=suite, expectation=expectation)
+        yield SuiteItem.from_parent(self, name="runs", suite=suite, place=None)
+        for place, name in enumerate(case_names(suite.expectations)):
+            yield SuiteItem.from_parent(self, name=name, suite=suite, place=place)
 
     def result(self, suite: Suite) -> Result:
         """What came out of the suite; run when first asked for."""
@@ -57,27 +59,29 @@ class SuiteFile(pytest.File):
 
 
 class SuiteItem(pytest.Item):
-    """One expectation of a suite."""
+    """The expectation at a place in a suite; without a place, that everything could be read."""
 
-    def __init__(self, *, suite: Suite, expectation: Expectation | None, **rest: Any) -> None:
+    def __init__(self, *, suite: Suite, place: int | None, **rest: Any) -> None:
         super().__init__(**rest)
-        self._suite, self._expectation = suite, expectation
+        self._suite, self._place = suite, place
 
     def runtest(self) -> None:
         """Fails with the explanation when the expectation does not hold, or when something could not be read."""
         from pcapeda.errors import PcapedaError
+        from pcapeda.visible import visible
 
         assert isinstance(self.parent, SuiteFile)
         try:
             result = self.parent.result(self._suite)
         except PcapedaError as error:
             raise Unexpected(_told(error)) from None
-        problems = [*map(str, result.loaded.problems), *result.report.failures, *map(str, result.report.damages)]
-        if self._expectation is None and problems:
-            raise Unexpected("\n".join(problems))
-        for judgement in result.judgements:
-            if judgement.expectation == self._expectation and not judgement.holds:
-                raise Unexpected("\n".join([f"expected: {judgement.expectation}", judgement.words, *problems]))
+        if self._place is None:
+            if result.problems:
+                raise Unexpected("\n".join(map(visible, result.problems)))
+            return
+        judgement = result.judgements[self._place]
+        if not judgement.holds:
+            raise Unexpected(f"expected: {visible(str(judgement.expectation))}\n{judgement.words}")
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """The explanation alone: where in this plugin it failed helps nobody."""
@@ -95,42 +99,73 @@ class Unexpected(Exception):
 
 
 def _told(error: Any) -> str:
-    return f"{error}\nhint: {error.hint}" if error.hint else str(error)
+    from pcapeda.visible import visible
+
+    return visible(str(error)) + (f"\nhint: {visible(error.hint)}" if error.hint else "")
 
 
-@pytest.fixture
+def _from(folder: str, path: str | Path) -> str:
+    """A path as the file in `folder` means it."""
+    return str(path) if str(path).startswith("aws:") else str(Path(folder, path))
+
+
+def _answer(ask: Callable[[], Any]) -> Any:
+    """What is asked for; what goes wrong is shown where the test asked for it."""
+    from pcapeda.errors import PcapedaError
+
+    try:
+        return ask()
+    except PcapedaError as error:
+        raise error.with_traceback(None) from None
+
+
+@pytest.fixture(scope="session")
 def pcap() -> Callable[..., list[dict[str, Any]]]:
-    """`pcap(path, …)` gives the events of a capture, as rules see them.
+    """`pcap(path, …)` gives the events of a capture, as rules see them; paths are relative to the file that calls.
 
-    Keyword arguments are those of `Shape` (source, text, …), and `filter` and `decapsulate`.
+    Keyword arguments are those of `Shape` (source, text, …), and `filter` and `decapsulate`. Raises `BadCapture` for a
+    damaged capture, unless `damaged=True` says that what can be read of it will do.
     """
 
     def events(
         *captures: str | Path,
         filter: str | None = None,  # noqa: A002
         decapsulate: bool = False,
+        damaged: bool = False,
         **shape: Any,
     ) -> list[dict[str, Any]]:
         from dataclasses import replace
 
+        from pcapeda.errors import BadCapture
         from pcapeda.events.shape import Shape
+        from pcapeda.model import Report
         from pcapeda.pipeline import datagrams
 
-        found = []
-        for path in map(str, captures):
-            shaped = replace(Shape(**shape), file=path)
-            for datagram in datagrams(path, filter=filter, decapsulate=decapsulate):
-                found.append(shaped.entry(datagram).envelope())
-        return found
+        folder = os.path.dirname(sys._getframe(1).f_code.co_filename)  # noqa: PTH120 - of who calls
+
+        def read() -> list[dict[str, Any]]:
+            found = []
+            for path in [_from(folder, one) for one in captures]:
+                shaped, report = replace(Shape(**shape), file=path), Report()
+                for datagram in datagrams(path, filter=filter, decapsulate=decapsulate, report=report):
+                    found.append(shaped.entry(datagram).envelope())
+                if report.damages and not damaged:
+                    raise BadCapture("; ".join(map(str, report.damages)), hint="damaged=True takes what can be read")
+            return found
+
+        answer: list[dict[str, Any]] = _answer(read)
+        return answer
 
     return events
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def local_bus() -> Callable[..., LocalBus]:
-    """`local_bus(*rules, …)` gives a bus with the rules of those files: send it captures or events, ask what matched.
+    """`local_bus(*rules, …)` gives a bus with the rules of those files (relative to the file that calls): send it
+    captures or events, ask what matched.
 
-    Keyword arguments are those of `rules.load.load` and `LocalBus`: `parameters`, `bus`, `account`, `region`.
+    Keyword arguments are those of `rules.load.load` and `LocalBus`: `parameters`, `bus`, `account`, `region`. Raises
+    `BadRule` for rules that are refused or not known offline, unless `problems=True` says that the others will do.
     """
 
     def build(
@@ -139,18 +174,28 @@ def local_bus() -> Callable[..., LocalBus]:
         bus: str | None = None,
         account: str = ACCOUNT,
         region: str = REGION,
+        problems: bool = False,
     ) -> LocalBus:
+        from pcapeda.errors import BadRule
         from pcapeda.rules.bus import LocalBus
         from pcapeda.rules.load import load
 
-        sources = [str(path) for path in rules]
-        loaded = load(
-            sources,
-            parameters=parameters or {},
-            account=account if account != ACCOUNT else None,
-            region=region if region != REGION else None,
-        )
-        return LocalBus(loaded.rules, bus=bus, account=account, region=region)
+        folder = os.path.dirname(sys._getframe(1).f_code.co_filename)  # noqa: PTH120 - of who calls
+
+        def made() -> LocalBus:
+            sources = [_from(folder, path) for path in rules]
+            loaded = load(
+                sources,
+                parameters=parameters or {},
+                account=account if account != ACCOUNT else None,
+                region=region if region != REGION else None,
+            )
+            if loaded.problems and not problems:
+                raise BadRule("; ".join(map(str, loaded.problems)), hint="problems=True takes the other rules")
+            return LocalBus(loaded.rules, bus=bus, account=account, region=region)
+
+        answer: LocalBus = _answer(made)
+        return answer
 
     return build
 

@@ -5,13 +5,14 @@ relative to its own folder.
 """
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
 
-from pcapeda.errors import BadConfig
+from pcapeda.errors import BadConfig, ExitStatus
 from pcapeda.events.flows import MAX_FLOWS
 from pcapeda.events.shape import Shape
 from pcapeda.job import Job, check_raw
@@ -22,6 +23,7 @@ from pcapeda.rules.dialects import Dialect, in_dialect
 from pcapeda.rules.documents import read_document
 from pcapeda.rules.load import Loaded, load
 from pcapeda.trial import Expectation, Judgement, Trial, judge
+from pcapeda.visible import visible
 
 ENDINGS = (".pcapeda.yaml", ".pcapeda.yml")
 
@@ -86,6 +88,40 @@ class Result:
         """Whether every expectation held."""
         return all(one.holds for one in self.judgements)
 
+    @property
+    def problems(self) -> list[str]:
+        """What could not be read or resolved, or was damaged: with any of it the counts say less than they seem to."""
+        found = [*map(str, self.loaded.problems), *self.report.failures, *map(str, self.report.damages)]
+        if self.report.ended_by is not None:
+            found.append(str(self.report.ended_by))
+        return list(dict.fromkeys(found))
+
+    def status(self) -> ExitStatus:
+        """The exit code it stands for: a problem fails a suite as an expectation that does not hold does."""
+        status = self.report.status()
+        return ExitStatus.INCOMPLETE if status is ExitStatus.OK and (self.problems or not self.holds) else status
+
+
+def case_names(expectations: Sequence[Expectation]) -> list[str]:
+    """What the test of each expectation is called: its name, or its rule's, never a number that is expected, so that
+    the name outlives an edit. Those of one rule are told apart by their place among them."""
+    names, used = [], Counter[str]()
+    for one in expectations:
+        name = one.name or (one.rule if one.rule is not None else "unmatched")
+        name = visible(name).replace("::", ":")
+        used[name] += 1
+        names.append(name if used[name] == 1 else f"{name}[{used[name]}]")
+    return names
+
+
+def with_folders(paths: Sequence[str]) -> list[str]:
+    """The paths, with the suites in a folder and those below it in the folder's place, where there are any."""
+    found: list[str] = []
+    for path in paths:
+        inside = sorted(map(str, Path(path).rglob("*.pcapeda.y*ml"))) if Path(path).is_dir() else []
+        found += [one for one in inside if is_suite(one)] or [path]
+    return found
+
 
 def is_suite(path: str) -> bool:
     """Whether a path names a suite file."""
@@ -112,8 +148,15 @@ def run_suite(suite: Suite, *, show: int = 0, loaded: Loaded | None = None, **ru
         account, region = suite.given_place()
         loaded = load(suite.rules, parameters=suite.parameters, region=region, account=account)
         loaded = in_dialect(loaded, suite.dialect)
-    bus = bus_of(loaded.rules, suite.bus)
-    trial = Trial(loaded.rules, bus=bus, account=suite.account, region=suite.region, show=show, dialect=suite.dialect)
+    trial = Trial(
+        loaded.rules,
+        bus=bus_of(loaded.rules, suite.bus),
+        account=suite.account,
+        region=suite.region,
+        show=show,
+        dialect=suite.dialect,
+        wanted=[(one.rule, one.port) for one in suite.expectations if one.rule is not None and one.port is not None],
+    )
     report = execute(suite.job(), sink=trial, **running)
     trial.finish()
     return Result(suite, loaded, trial, report, tuple(judge(suite.expectations, trial)))
@@ -177,7 +220,7 @@ _SUITE_KEYS = frozenset(
 )
 _SUMMARY_KEYS = frozenset(("aggregate", "max-flows", "group", "group-wait"))
 _EVENT_KEYS = _SUMMARY_KEYS | {"shape", "source", "detail-type", "resources", "text", "json-payload"}
-_EXPECT_KEYS = frozenset(("rule", "unmatched", "count", "at-least", "at-most", "none", "all-of-port"))
+_EXPECT_KEYS = frozenset(("name", "rule", "unmatched", "count", "at-least", "at-most", "none", "all-of-port"))
 
 
 def read_expectations(path: str, told: Any) -> tuple[Expectation, ...]:
@@ -191,26 +234,27 @@ def read_expectations(path: str, told: Any) -> tuple[Expectation, ...]:
         where = f"expectation {number}"
         expected = _mapping(path, one, where)
         _known(path, expected, _EXPECT_KEYS, where)
+        name = _text(path, expected, "name", "") or ""
         if "unmatched" in expected:
-            if expected.keys() != {"unmatched"}:
+            if expected.keys() - {"name"} != {"unmatched"}:
                 raise BadConfig(f"{path}: {where}: unmatched stands alone: a number, none, or bounds")
             bounds = expected["unmatched"]
             if not isinstance(bounds, Mapping):
                 bounds = {"none": True} if bounds == "none" else {"count": bounds}
-            _known(path, bounds, _EXPECT_KEYS - {"rule", "unmatched", "all-of-port"}, where)
-            expectations.append(_bounded(path, where, None, bounds))
+            _known(path, bounds, _EXPECT_KEYS - {"name", "rule", "unmatched", "all-of-port"}, where)
+            expectations.append(replace(_bounded(path, where, None, bounds), name=name))
             continue
         rule = expected.get("rule")
         if not isinstance(rule, str) or not rule:
             raise BadConfig(f"{path}: {where} must name a rule, or say unmatched")
-        bounds = {key: value for key, value in expected.items() if key != "rule"}
+        bounds = {key: value for key, value in expected.items() if key not in ("name", "rule")}
         if not bounds:
             raise BadConfig(f"{path}: {where} must say how many: count, at-least, at-most, none or all-of-port")
         if "all-of-port" in bounds:
             port = _whole(path, bounds.pop("all-of-port"), f"{where}: all-of-port", 65535)
-            expectations.append(Expectation(rule, port=port))
+            expectations.append(Expectation(rule, port=port, name=name))
         if bounds:
-            expectations.append(_bounded(path, where, rule, bounds))
+            expectations.append(replace(_bounded(path, where, rule, bounds), name=name))
     return tuple(expectations)
 
 

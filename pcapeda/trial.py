@@ -9,15 +9,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pcapeda.errors import BadConfig
 from pcapeda.model import ACCOUNT, REGION, Batch, BatchLimits, Entry, Outcome, time_text
 from pcapeda.rules.dialects import Dialect, event_of
 from pcapeda.rules.explain import Explanation
 from pcapeda.rules.rule import DEFAULT_BUS, Rule
 from pcapeda.rules.ruleset import RuleSet
 from pcapeda.tally import Tally
+from pcapeda.visible import visible
 
 Event = dict[str, Any]
+
+MOST_FRAMES = 20
+"""Events of a rule that are named in a failure."""
 
 MOST_KINDS = 256
 """Events kept, one of each kind, to explain rules that never matched."""
@@ -33,6 +36,8 @@ class Tried:
     last_ns: int | None = None
     ports: Counter[int] = field(default_factory=Counter)
     samples: list[Event] = field(default_factory=list)
+    seen: list[str] = field(default_factory=list)
+    """The first few events it matched, by where they were captured."""
     nearest: tuple[Event, Explanation] | None = None
     """For a rule that never matched: the event that came nearest, and why it did not match."""
 
@@ -40,7 +45,8 @@ class Tried:
 class Trial:
     """Evaluates rules on every event it is sent; `finish` explains the rules that never matched.
 
-    `show` is how many events each rule keeps as samples; rules see events as their `dialect` has them.
+    `show` is how many events each rule keeps as samples; rules see events as their `dialect` has them; `wanted` are
+    rules by name, each with a port all events to which it should match.
     """
 
     limits = BatchLimits(max_entries=1024, max_bytes=1 << 24, max_age_ns=1_000_000_000)
@@ -56,6 +62,7 @@ class Trial:
         region: str = REGION,
         show: int = 0,
         dialect: Dialect = "classic",
+        wanted: Iterable[tuple[str, int]] = (),
     ) -> None:
         self.bus = bus
         self.dialect = dialect
@@ -64,6 +71,9 @@ class Trial:
         self.unmatched = 0
         self.unmatched_ports: Counter[int] = Counter()
         self.unmatched_sources: Tally[str] = Tally()
+        self.unmatched_seen: list[str] = []
+        self.missed: dict[tuple[str, int], list[str]] = {key: [] for key in wanted}
+        """For rules that should match all to a port: the first few events to it that they did not match."""
         self.tried = [Tried(rule) for rule in rules]
         self._by_rule = {id(one.rule): one for one in self.tried}
         self._set = RuleSet(rules, bus)
@@ -88,9 +98,14 @@ class Trial:
                 self._count(self._by_rule[id(rule)], event, entry.time_ns, port)
             if not matched:
                 self.unmatched += 1
+                if len(self.unmatched_seen) < MOST_FRAMES:
+                    self.unmatched_seen.append(event_name(event))
                 self.unmatched_ports[port] += 1
                 if source is not None:
                     self.unmatched_sources.add(source)
+            for (name, wanted), missed in self.missed.items():
+                if wanted == port and len(missed) < MOST_FRAMES and all(rule.name != name for rule in matched):
+                    missed.append(event_name(event))
             if len(self._kinds) < MOST_KINDS:
                 self._kinds.setdefault((port, source), event)
         return Outcome(len(batch.entries))
@@ -101,6 +116,8 @@ class Trial:
         if time_ns is not None:
             one.first_ns = time_ns if one.first_ns is None else min(one.first_ns, time_ns)
             one.last_ns = time_ns if one.last_ns is None else max(one.last_ns, time_ns)
+        if len(one.seen) < MOST_FRAMES:
+            one.seen.append(event_name(event))
         if len(one.samples) < self._show:
             one.samples.append(event)
 
@@ -173,6 +190,8 @@ class Expectation:
     at_least: int = 0
     at_most: int | None = None
     port: int | None = None
+    name: str = ""
+    """What a test of it is called; else it is called after its rule."""
 
     def __str__(self) -> str:
         who = f"rule {self.rule} matches" if self.rule is not None else "no rule matches"
@@ -197,7 +216,7 @@ class Judgement:
 
 
 def judge(expectations: Iterable[Expectation], trial: Trial) -> list[Judgement]:
-    """Compare a finished trial with what was expected. Raises `BadConfig` for a rule that does not exist."""
+    """Compare a finished trial with what was expected. What is expected of a rule that is not there does not hold."""
     by_name: dict[str, list[Tried]] = {}
     for one in trial.tried:
         by_name.setdefault(one.rule.name, []).append(one)
@@ -209,17 +228,24 @@ def judge(expectations: Iterable[Expectation], trial: Trial) -> list[Judgement]:
         tried = by_name.get(expected.rule)
         if tried is None:
             known = ", ".join(sorted(by_name)) or "none"
-            raise BadConfig(f"an expectation names rule {expected.rule!r}, which was not loaded; there are: {known}")
+            words = f"no rule {expected.rule!r} was loaded; there are: {visible(known)}"
+            judgements.append(Judgement(expected, False, words))
+            continue
         if expected.port is not None:
             matched = sum(one.ports[expected.port] for one in tried)
             there = trial.ports[expected.port]
             if there == 0:
                 judgements.append(Judgement(expected, False, f"there is no event to port {expected.port}"))
             else:
-                words = f"it matches {matched:,} of {there:,}" if matched < there else ""
-                judgements.append(Judgement(expected, matched >= there, words + (_why(tried) if words else "")))
+                words = ""
+                if matched < there:
+                    missed = trial.missed.get((expected.rule, expected.port), [])
+                    words = f"it matches {matched:,} of {there:,}" + _named("not", missed, there - matched)
+                    words += _why(tried)
+                judgements.append(Judgement(expected, matched >= there, words))
             continue
-        judgements.append(_judge_count(expected, sum(one.matches for one in tried), _why(tried)))
+        count, seen = sum(one.matches for one in tried), [name for one in tried for name in one.seen]
+        judgements.append(_judge_count(expected, count, _named("matched", seen, count) + _why(tried)))
     return judgements
 
 
@@ -232,16 +258,24 @@ def _judge_count(expected: Expectation, count: int, why: str) -> Judgement:
 def _why(tried: Sequence[Tried]) -> str:
     for one in tried:
         if one.rule.silent():
-            return f"\n  the rule selects nothing: {one.rule.silent()}"
+            return f"\n  the rule selects nothing: {visible(one.rule.silent())}"
         if one.nearest is not None:
             event, explanation = one.nearest
-            return "\n  nearest miss, " + event_name(event) + ":\n  " + str(explanation).replace("\n", "\n  ")
+            miss = str(explanation).replace("\n", "\n  ")
+            return f"\n  nearest miss, {visible(event_name(event))}:\n  {miss}"
     return ""
 
 
 def _unmatched_words(trial: Trial) -> str:
     ports = ", ".join(f"{count:,} to port {port}" for port, count in trial.unmatched_ports.most_common(5))
-    return f": {ports}" if ports else ""
+    return (f": {ports}" if ports else "") + _named("events", trial.unmatched_seen, trial.unmatched)
+
+
+def _named(word: str, events: Sequence[str], count: int) -> str:
+    """A line that names events, the first few of so many."""
+    shown = events[:MOST_FRAMES]
+    more = f" and {count - len(shown):,} more" if count > len(shown) else ""
+    return f"\n  {word}: {visible(', '.join(shown))}{more}" if shown else ""
 
 
 def event_name(event: Event) -> str:

@@ -1,7 +1,7 @@
 """What a person sees on a terminal: the dry run, progress, summaries. The only file that knows colours.
 
-Whatever comes from the network is shown as text only where every character is printable, so that no payload can
-speak to the terminal; everything else is a hex dump.
+A payload is shown as text only where every character is printable, everything else is a hex dump; whatever else comes
+from others (names, messages) is made `visible`: nobody but this program speaks to the terminal.
 """
 
 import os
@@ -9,15 +9,18 @@ import sys
 import textwrap
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TextIO
+from functools import cache
+from typing import TYPE_CHECKING, Any, TextIO
 
 from pcapeda.counts import undelivered
-from pcapeda.errors import OutputClosed, PcapedaError, SinkDown
+from pcapeda.errors import OutputClosed, OutputFailed, PcapedaError
 from pcapeda.events import quotas
 from pcapeda.mask import masked
 from pcapeda.model import Batch, BatchLimits, Datagram, Entry, Outcome, Report, Why
+from pcapeda.visible import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -68,10 +71,28 @@ TURNED_AWAY = 5
 
 
 def open_console(stream: TextIO, *, width: int | None = None) -> "Console":
-    """A rich console for the stream: colours only on a terminal, and never with NO_COLOR."""
-    from rich.console import Console
+    """A rich console for the stream: colours only on a terminal, and never with NO_COLOR.
 
-    return Console(file=stream, highlight=False, emoji=False, markup=False, width=width, soft_wrap=True)
+    What it prints has been made `visible`, but for line ends.
+    """
+    file = getattr(stream, "styled", stream)  # it needs no other guard
+    return _screen()(file=file, highlight=False, emoji=False, markup=False, width=width, soft_wrap=True)
+
+
+@cache
+def _screen() -> "type[Console]":
+    from rich.console import Console
+    from rich.segment import Segment
+
+    class Screen(Console):
+        """A console that no text can take over, whoever forgot to look at it."""
+
+        def render(self, *what: Any, **how: Any) -> Iterator[Segment]:
+            for segment in super().render(*what, **how):
+                text, style, control = segment
+                yield segment if control else Segment(visible(text, keep="\n"), style)
+
+    return Screen
 
 
 def endpoint(address: str, port: int) -> str:
@@ -146,7 +167,7 @@ class PrettySink:
         except BrokenPipeError:
             raise OutputClosed from None
         except OSError as error:
-            raise SinkDown(f"cannot write to standard output: {error.strerror}", code="output failed") from None
+            raise OutputFailed(error.strerror or str(error)) from None
         return Outcome(len(batch.entries))
 
     def close(self) -> None:
@@ -155,7 +176,7 @@ class PrettySink:
     def _render(self, entry: Entry, text: "Text") -> None:
         datagram = entry.datagram
         if datagram is None:
-            text.append(f"{entry.detail_type} from {entry.source}\n{INDENT}{entry.detail}\n\n")
+            text.append(visible(f"{entry.detail_type} from {entry.source}") + f"\n{INDENT}{visible(entry.detail)}\n\n")
             return
         width = self._console.width
         day, clock = _day_and_clock(datagram.time_ns)
@@ -164,9 +185,9 @@ class PrettySink:
             text.append(f"{day} UTC\n", "bold")
         self._heading(datagram, clock, width, text)
         for remark, style in _remarks(datagram):
-            text.append(f"{INDENT}{remark}\n", style)
+            text.append(f"{INDENT}{visible(remark)}\n", style)
         if self._rules:
-            matched = ", ".join(entry.rules)
+            matched = visible(", ".join(entry.rules))
             text.append(f"{INDENT}matches {matched}\n" if matched else f"{INDENT}matches no rule\n", "magenta")
         rows = payload_rows(datagram.payload, width - len(INDENT))
         shown = rows if self._whole or len(rows) <= ROWS + 1 else rows[:ROWS]
@@ -244,9 +265,8 @@ class Talk:
         """One line, even when quiet: notes say what is wrong or what it will cost."""
         from rich.text import Text
 
-        self._console.print(
-            Text.assemble(("pcapeda: ", "bold"), masked(sentence)), soft_wrap=not self._console.is_terminal
-        )
+        words = Text.assemble(("pcapeda: ", "bold"), visible(masked(sentence)))
+        self._console.print(words, soft_wrap=not self._console.is_terminal)
 
     def say(self, sentence: str) -> None:
         """One line that a quiet run does without."""
@@ -315,14 +335,15 @@ class Talk:
 
 def stopped_at_once() -> None:
     """The last words of a process that a second signal ends; not through a stream, which must not be entered twice."""
-    os.write(2, b"\npcapeda: stopped at once; what was under way may be lost\n")
+    with suppress(OSError):
+        os.write(2, b"\npcapeda: stopped at once; what was under way may be lost\n")
 
 
 def complain(error: PcapedaError) -> None:
     """One line on stderr that says what is wrong, and a second one if it is known what helps."""
-    print(f"pcapeda: {error}", file=sys.stderr)  # noqa: T201
+    print(f"pcapeda: {visible(str(error))}", file=sys.stderr)  # noqa: T201
     if error.hint:
-        print(f"hint: {error.hint}", file=sys.stderr)  # noqa: T201
+        print(f"hint: {visible(error.hint)}", file=sys.stderr)  # noqa: T201
 
 
 def progress_words(report: Report, reading: Report, seconds: float, room: int, cost: str | None) -> str:
@@ -473,6 +494,7 @@ def show_summary(
         lines.append(("cost", f"{plural(report.requests, 'request')}, {units}{about}", ""))
     for label, words, style in lines:
         # A person's lines are folded between words; a log's stay whole.
+        words = visible(words)
         rows = textwrap.wrap(words, max(console.width - 12, 40)) if console.is_terminal else [words]
         for number, row in enumerate(rows):
             console.print(Text.assemble((f"{'' if number else label:<10} ", "bold"), (row, style)), soft_wrap=True)
@@ -510,9 +532,9 @@ def show_table(console: "Console", title: str, headings: Sequence[str], rows: It
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=visible(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in headings:
         table.add_column(heading.lstrip(">"), justify="right" if heading.startswith(">") else "left", overflow="fold")
     for row in rows:
-        table.add_row(*[Text(cell) for cell in row])
+        table.add_row(*[Text(visible(cell)) for cell in row])
     console.print(table, soft_wrap=False)

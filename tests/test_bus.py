@@ -43,7 +43,7 @@ def test_the_article_on_the_local_bus() -> None:
     assert bus.matched("udp-port-514") == syslog
     assert bus.counts == {"udp-port-514": len(syslog)}
     assert bus.unmatched_count == len(bus.unmatched) == len(sent) - len(syslog)
-    assert [json.loads(text) for text in bus.received("logs")] == syslog
+    assert bus.received("logs") == syslog
     assert not bus.costs_money
 
 
@@ -59,8 +59,9 @@ def test_what_targets_receive() -> None:
     assert bus.put({"detail": {"n": 1, "Destination": {"Port": 5}}}) == ["a"]
     assert bus.put('{"detail": {"n": 2, "Destination": {"Port": 6}}}') == ["a", "b"]
     assert bus.put(b'{"detail": {"n": 3}}') == []
-    assert bus.received("x") == ["1", "2", '"port 6"']
-    assert bus.received("arn:q", rule="b") == ['"port 6"']
+    assert bus.received("x") == [1, 2, "port 6"]
+    assert bus.received_text("x") == ["1", "2", '"port 6"']
+    assert bus.received("arn:q", rule="b") == ["port 6"]
     assert len(bus.received("y")) == 2
     assert bus.unmatched_count == 1
     with pytest.raises(BadEvent):
@@ -69,6 +70,14 @@ def test_what_targets_receive() -> None:
         bus.received("zzz")
     with pytest.raises(KeyError, match="no rule 'c'; there are: a, b"):
         bus.matched("c")
+    with pytest.raises(KeyError, match="no rule 'c'; there are: a, b"):
+        bus.counts["c"]
+    with pytest.raises(KeyError, match="no rule 'c'"):
+        bus.received("x", rule="c")
+    assert "nearest miss: no match" in bus.explain("b")
+    assert bus.explain("b", {"detail": {"n": 3}}).startswith("no match")
+    bus.clear()
+    assert (bus.counts, bus.unmatched_count, bus.received("x")) == ({"a": 0, "b": 0}, 0, [])
 
 
 def test_only_rules_of_the_bus_match() -> None:

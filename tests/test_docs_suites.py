@@ -40,4 +40,4 @@ def test_the_suite_passes_on_the_command_line(folder: Path) -> None:
 def test_suite_and_test_code_pass_in_pytest(folder: Path) -> None:
     """Three expectations and one function are four tests."""
     done = run_pytest(folder)
-    assert "4 passed" in done.stdout, done.stdout
+    assert "5 passed" in done.stdout, done.stdout

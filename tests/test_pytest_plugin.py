@@ -53,9 +53,9 @@ def test_each_expectation_of_a_suite_is_a_test(folder: Path) -> None:
         "captures: mixed.pcap\nrules: rules.json\nexpect:\n  - {rule: miscased, at-least: 1}\n"
     )
     done = run_pytest(folder, "-v")
-    assert "2 passed" in done.stdout, done.stdout
+    assert "4 passed" in done.stdout, done.stdout
     assert "1 failed" in done.stdout
-    assert "good.pcapeda.yaml::rule syslog matches exactly" in done.stdout
+    assert "good.pcapeda.yaml::syslog PASSED" in done.stdout
     assert "names are case-sensitive" in done.stdout
     assert "pytest_plugin.py" not in done.stdout
 
@@ -73,6 +73,61 @@ def test_fixtures_for_test_code(folder: Path) -> None:
     (folder / "test_edge.py").write_text(TEST % (count_to(514), count_to(514)))
     done = run_pytest(folder)
     assert "1 passed" in done.stdout, done.stdout
+
+
+def test_what_makes_rules_test_fail_fails_a_suite(folder: Path) -> None:
+    """A refused pattern and a damaged capture, though the only expectation holds; its name has no number in it."""
+    (folder / "rules.json").write_text(json.dumps([*RULES, {"Name": "bad", "EventPattern": {"source": "x"}}]))
+    (folder / "mixed.pcap").write_bytes((FIXTURES / "mixed.pcap").read_bytes()[:-5])
+    (folder / "s.pcapeda.yaml").write_text(
+        "captures: mixed.pcap\nrules: rules.json\nexpect:\n"
+        "  - {rule: syslog, at-least: 1}\n  - {rule: syslog, at-most: 99}\n  - {rule: dns, at-least: 1, name: asks}\n"
+    )
+    done = run_pytest(folder, "-v")
+    for name, verdict in (("runs", "FAILED"), ("syslog", "PASSED"), ("syslog[2]", "PASSED"), ("asks", "PASSED")):
+        assert f"s.pcapeda.yaml::{name} {verdict}" in done.stdout, done.stdout
+    assert "damaged at byte" in done.stdout
+    assert "bad" in done.stdout
+
+
+HELD = """
+import pytest
+
+@pytest.fixture(scope="session")
+def bus(local_bus):
+    return local_bus("../rules.json")
+
+@pytest.mark.parametrize("name", ["counts", "matched", "received", "explain", "broken", "damaged"])
+def test_wrong(bus, local_bus, pcap, name):
+    if name == "counts":
+        bus.put({"source": "x"})
+        assert bus.counts["sylog"] == 0
+    elif name == "broken":
+        local_bus("../broken.json")
+    elif name == "damaged":
+        pcap("../cut.pcap")
+    elif name == "explain":
+        assert bus.counts["syslog"] == 1, bus.explain("syslog")
+    else:
+        getattr(bus, name)("nowhere")
+"""
+
+
+def test_fixtures_raise_where_a_name_is_wrong_and_show_the_test_alone(folder: Path) -> None:
+    """A bus for the session, by a path relative to the file; nothing of our insides in any traceback."""
+    inner = folder / "inner"
+    inner.mkdir()
+    (inner / "test_held.py").write_text(HELD)
+    (folder / "broken.json").write_text(json.dumps([{"Name": "bad", "EventPattern": {"source": "x"}}]))
+    (folder / "cut.pcap").write_bytes((FIXTURES / "mixed.pcap").read_bytes()[:-5])
+    done = run_pytest(folder)
+    assert "6 failed" in done.stdout, done.stdout
+    for words in ("no rule 'sylog'; there are:", "no rule 'nowhere'", "no target 'nowhere'", "damaged at byte", "bad"):
+        assert words in done.stdout
+    assert "nearest miss: no match" in done.stdout
+    assert "pcapeda/pytest_plugin.py" not in done.stdout
+    assert "rules/bus.py" not in done.stdout
+    assert "rules/load.py" not in done.stdout
 
 
 def test_who_does_not_use_it_does_not_pay() -> None:

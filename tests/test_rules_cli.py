@@ -114,8 +114,28 @@ def test_expectations_that_fail_say_why(rules: Path, tmp_path: Path) -> None:
     assert "4 expectations, 3 failed" in text
     done = pcapeda("rules", "test", MIXED, "--rules", rules, "--expect", expect, "-o", "junit")
     suite = ElementTree.fromstring(done.stdout)[0]
-    assert (suite.get("tests"), suite.get("failures")) == ("4", "3")
+    assert (suite.get("tests"), suite.get("failures")) == ("5", "3")
+    assert [case.get("name") for case in suite] == ["runs", "miscased", "dns", "unmatched", "syslog"]
+    assert "mixed.pcap frame 1 to port 514" in suite.findall("testcase/failure")[1].text
     assert len(suite.findall("testcase/failure")) == 3
+
+
+def test_junit_is_written_when_a_suite_cannot_be_read_and_suites_are_found_in_folders(
+    rules: Path, tmp_path: Path
+) -> None:
+    """One suite that is none, one whose rule is misspelt, one that is right: each its own, exit code of the worst."""
+    inner = rules.parent / "suites" / "deep"
+    inner.mkdir(parents=True)
+    start = f"captures: {MIXED}\nrules: ../../{rules.name}\nexpect:\n"
+    (inner / "a.pcapeda.yaml").write_text(start + "  - {rule: sylog, count: 1}\n  - {rule: syslog, at-least: 1}\n")
+    (inner.parent / "b.pcapeda.yml").write_text("captures: [\n")
+    done = pcapeda("rules", "test", inner.parent, "-o", "junit")
+    root = ElementTree.fromstring(done.stdout)
+    outcome = {
+        suite.get("name", "").rpartition("/")[2]: [[one.tag for one in case] for case in suite] for suite in root
+    }
+    assert outcome == {"a.pcapeda.yaml": [[], ["failure"], []], "b.pcapeda.yml": [["error"]]}
+    assert done.returncode == 2
 
 
 SUITE = """
@@ -257,12 +277,12 @@ def test_bad_usage_is_one_line(arguments: list[str | Path], words: str, rules: P
 
 
 def test_an_expectation_of_an_unknown_rule_is_refused(rules: Path, tmp_path: Path) -> None:
-    """A misspelt rule name is an error, not a rule that matches nothing."""
+    """A misspelt rule name fails its own test: it is no rule that matches nothing."""
     expect = tmp_path / "expect.json"
     expect.write_text('[{"rule": "sylog", "none": true}]')
     done = pcapeda("rules", "test", MIXED, "--rules", rules, "--expect", expect)
-    assert done.returncode == 2
-    assert "sylog" in complaint(done.stderr)
+    assert done.returncode == 1
+    assert "no rule 'sylog' was loaded; there are: dns" in done.stdout.decode()
 
 
 def test_only_matching_events_are_emitted(rules: Path) -> None:

@@ -3,11 +3,9 @@
 Only typer is imported here; what a command needs it imports when it runs, so that `--help` is instant.
 """
 
-import os
 import sys
-from io import TextIOWrapper
 from types import TracebackType
-from typing import Annotated, Any, NoReturn, cast
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -18,7 +16,8 @@ from pcapeda.cli.resend import resend
 from pcapeda.cli.rules import app as rules_app
 from pcapeda.cli.schema import schema
 from pcapeda.cli.sniff import sniff
-from pcapeda.errors import ExitStatus, PcapedaError
+from pcapeda.cli.streams import take_over
+from pcapeda.errors import ExitStatus, OutputClosed, PcapedaError
 
 app = typer.Typer(
     name="pcapeda",
@@ -87,10 +86,7 @@ def show_defect(kind: type[BaseException], error: BaseException | None, trace: T
 
 def main() -> NoReturn:
     """Run the command line. Every foreseeable problem is one line on stderr and a documented exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        # JSON is UTF-8 wherever it goes; a terminal gets what it can show.
-        encoding = None if stream.isatty() else "utf-8"
-        cast(TextIOWrapper, stream).reconfigure(encoding=encoding, errors="backslashreplace")
+    take_over()
     if json_asked(sys.argv[1:]):
         from pcapeda import log
 
@@ -98,7 +94,10 @@ def main() -> NoReturn:
     else:
         sys.excepthook = show_defect
     try:
-        status = app(standalone_mode=False)
+        status = app(standalone_mode=False, prog_name="pcapeda")  # not the name of a file that anyone may choose
+        sys.stdout.flush()
+    except OutputClosed:
+        status = ExitStatus.OK
     except _UsageProblem as problem:
         context = getattr(problem, "ctx", None)
         where = context.command_path if context is not None else "pcapeda"
@@ -109,11 +108,4 @@ def main() -> NoReturn:
         status = error.status
     except (KeyboardInterrupt, typer.Abort):
         status = ExitStatus.INTERRUPTED
-    except BrokenPipeError:
-        status = ExitStatus.OK
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The interpreter flushes once more at its end; let that go nowhere instead of complaining.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(int(status or 0))

@@ -1,6 +1,5 @@
 """`pcapeda rules`: which rule matches which datagram, and why not, with no AWS account in reach."""
 
-import json
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -10,10 +9,12 @@ import typer
 
 from pcapeda.cli import options
 from pcapeda.cli.interfaces import Format
+from pcapeda.cli.junit import junit, kept_for_junit
 from pcapeda.cli.options import RULES, ParameterOption, RulesOption
 from pcapeda.cli.running import parameters_of, stopped_by_signals
 from pcapeda.cli.schema import EventKind
-from pcapeda.errors import BadConfig, ExitStatus
+from pcapeda.errors import BadConfig, ExitStatus, PcapedaError
+from pcapeda.visible import json_of, visible
 
 if TYPE_CHECKING:
     from pcapeda.rules.dialects import Dialect
@@ -108,16 +109,22 @@ def try_rules(
     from pcapeda.events.quotas import check_identity
     from pcapeda.events.shape import Shape
     from pcapeda.model import ACCOUNT, REGION
-    from pcapeda.suite import Suite, is_suite, read_suite, run_suite, with_expectations
-    from pcapeda.view import stopped_at_once
+    from pcapeda.suite import Suite, is_suite, read_suite, run_suite, with_expectations, with_folders
+    from pcapeda.view import complain, stopped_at_once
 
-    suites = [read_suite(path) for path in captures if is_suite(path)]
+    if not rules:
+        captures = with_folders(captures)
+    suites = []
+    broken: dict[str, PcapedaError] = {}
+    for path in [one for one in captures if is_suite(one)]:
+        with kept_for_junit(broken, path, output is Findings.JUNIT):
+            suites.append(read_suite(path))
     plain = tuple(path for path in captures if not is_suite(path))
     if suites and (plain or rules or expect):
         raise BadConfig("a suite names its own captures, rules and expectations: give suites, or captures with --rules")
     if suites and dialect is not DialectName.CLASSIC:
         raise BadConfig("a suite names its own dialect", hint=f"dialect: {dialect.value} in the suite file")
-    if not suites:
+    if not suites and not broken:
         if not rules:
             raise BadConfig("no rules to test", hint="give --rules PATH, or a suite file *.pcapeda.yaml")
         check_identity(source, detail_type, (), None)
@@ -144,27 +151,23 @@ def try_rules(
     results = []
     with stopped_by_signals(stopped_at_once) as stop:
         for one in suites:
-            loaded = load_rules(list(one.rules), one.parameters, region, profile, endpoint_url, one.dialect, one)
-            tell_bus(loaded, one.bus)
-            results.append(run_suite(one, show=wanted, loaded=loaded, stop=stop))
+            with kept_for_junit(broken, one.name, output is Findings.JUNIT):
+                loaded = load_rules(list(one.rules), one.parameters, region, profile, endpoint_url, one.dialect, one)
+                tell_bus(loaded, one.bus)
+                results.append(run_suite(one, show=wanted, loaded=loaded, stop=stop))
     if output is Findings.JSON:
         told = [_result_data(result, targets) for result in results]
-        typer.echo(json.dumps(told[0] if len(told) == 1 else told, indent=2, ensure_ascii=False))
+        typer.echo(json_of(told[0] if len(told) == 1 else told))
     elif output is Findings.JUNIT:
-        typer.echo(junit(results))
+        typer.echo(junit(results, broken))
+        for error in broken.values():
+            complain(error)
     else:
         from pcapeda.cli.rules_view import show_result
 
         for result in results:
             show_result(result, samples=show, targets=targets)
-    raise typer.Exit(max(_status(result) for result in results))
-
-
-def _status(result: "Result") -> ExitStatus:
-    status = result.report.status()
-    if status is ExitStatus.OK and not (result.holds and not result.loaded.problems):
-        return ExitStatus.INCOMPLETE
-    return status
+    raise typer.Exit(max([*(result.status() for result in results), *(error.status for error in broken.values())]))
 
 
 def load_rules(
@@ -187,17 +190,18 @@ def load_rules(
     )
     loaded = in_dialect(loaded, dialect)
     for problem in (*loaded.problems, *loaded.notes):
-        print(f"pcapeda: {problem}", file=sys.stderr)  # noqa: T201
+        print(f"pcapeda: {visible(str(problem))}", file=sys.stderr)  # noqa: T201
     return loaded
 
 
 def tell_bus(loaded: "Loaded", given: str | None) -> str:
     """The bus that rules are tried on; said on stderr where it is not plain, or where no rule is on it."""
     from pcapeda.rules.buses import bus_notes, bus_of
+    from pcapeda.visible import visible
 
     bus = bus_of(loaded.rules, given)
     for sentence in bus_notes(loaded.rules, bus, given, some=False):
-        print(f"pcapeda: {sentence}", file=sys.stderr)  # noqa: T201
+        print(f"pcapeda: {visible(sentence)}", file=sys.stderr)  # noqa: T201
     return bus
 
 
@@ -214,35 +218,6 @@ def _result_data(result: "Result", targets: bool) -> dict[str, Any]:
         for rule, tried in zip(told["Rules"], result.trial.tried, strict=True):
             rule["Received"] = received(tried)
     return told
-
-
-def junit(results: "list[Result]") -> str:
-    """The expectations as a JUnit XML report, one test case each."""
-    from xml.etree import ElementTree
-
-    root = ElementTree.Element("testsuites")
-    for result in results:
-        failures = sum(not one.holds for one in result.judgements)
-        suite = ElementTree.SubElement(
-            root,
-            "testsuite",
-            name=result.suite.name,
-            tests=str(len(result.judgements)),
-            failures=str(failures),
-            errors=str(len(result.report.failures)),
-        )
-        for one in result.judgements:
-            case = ElementTree.SubElement(suite, "testcase", classname=result.suite.name, name=str(one.expectation))
-            if not one.holds:
-                failure = ElementTree.SubElement(case, "failure", message=_xml(one.words.partition("\n")[0]))
-                failure.text = _xml(one.words)
-    ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
-
-
-def _xml(text: str) -> str:
-    """Text without the characters that XML 1.0 cannot hold (section 2.2)."""
-    return "".join(char if char in "\t\n" or " " <= char <= "\ud7ff" or char >= "\ue000" else "\ufffd" for char in text)
 
 
 @app.command("explain")
@@ -293,7 +268,7 @@ def explain(
             }
             for rule, silent, explanation in told
         ]
-        typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        typer.echo(json_of(data))
         return
     from pcapeda.cli.rules_view import show_explanations
 
@@ -376,10 +351,10 @@ def lint(
         quota=QUOTA if dialect is DialectName.CLASSIC else FILTER_BYTES,
     )
     if output is Format.JSON:
-        typer.echo(json.dumps([one.data() for one in findings], indent=2, ensure_ascii=False))
+        typer.echo(json_of([one.data() for one in findings]))
     else:
         for one in findings:
-            typer.echo(str(one))
+            typer.echo(visible(str(one)))
         if not findings:
             typer.echo(f"{len(loaded.rules)} rules: nothing to say")
     serious = any(one.severity == "error" for one in findings) or bool(loaded.problems)
@@ -401,7 +376,7 @@ def list_rules(
     """List rules with their bus, state, targets and pattern."""
     loaded = load_rules(paths, parameters_of(parameter), region, profile, endpoint_url)
     if output is Format.JSON:
-        typer.echo(json.dumps([rule.data() for rule in loaded.rules], indent=2, ensure_ascii=False))
+        typer.echo(json_of([rule.data() for rule in loaded.rules]))
     else:
         from pcapeda.cli.rules_view import show_rules
 

@@ -9,6 +9,7 @@ from pcapeda.model import time_text
 from pcapeda.rules.rule import Rule
 from pcapeda.trial import Trial, Tried, event_name
 from pcapeda.view import open_console, plural, show_table
+from pcapeda.visible import visible, visible_json
 
 if TYPE_CHECKING:
     from pcapeda.rules.explain import Explanation
@@ -23,22 +24,23 @@ def show_result(result: "Result", *, samples: int, targets: bool) -> None:
     trial = result.trial
     matched = trial.events - trial.unmatched
     words = f"{plural(trial.events, 'event')}, {matched:,} matched by some rule, {trial.unmatched:,} by none"
-    console.print(f"{result.suite.name}: {words}", style="bold")
+    console.print(f"{visible(result.suite.name)}: {words}", style="bold")
     headings = ("rule", ">matches", ">share", "first", "last", "targets")
     show_table(console, "", headings, [_row(one, trial) for one in trial.tried])
     for one in trial.tried:
         for event in one.samples[:samples]:
-            console.print(f"{one.rule.name} matches {event_name(event)}:", style="green")
-            console.print("  " + json.dumps(event, ensure_ascii=False))
+            console.print(visible(f"{one.rule.name} matches {event_name(event)}:"), style="green")
+            console.print("  " + visible_json(json.dumps(event, ensure_ascii=False)))
         if targets:
             for target in received(one):
-                console.print(f"{one.rule.name} → {target['Id']} ({target['Arn']}) receives", style="green")
-                console.print("  " + (target.get("Input") or f"nothing: {target.get('Problem')}"))
+                console.print(visible(f"{one.rule.name} → {target['Id']} ({target['Arn']}) receives"), style="green")
+                console.print(_block(target.get("Input") or f"nothing: {target.get('Problem')}"))
     for one in trial.tried:
         if one.nearest is not None:
             event, explanation = one.nearest
-            console.print(f"{one.rule.name} never matched; nearest was {event_name(event)}", style="yellow")
-            console.print("  " + str(explanation).replace("\n", "\n  "))
+            words = f"{one.rule.name} never matched; nearest was {event_name(event)}"
+            console.print(visible(words), style="yellow")
+            console.print(_block(str(explanation)))
     if trial.unmatched:
         console.print()
         ports = trial.unmatched_ports.most_common(TOP)
@@ -49,14 +51,19 @@ def show_result(result: "Result", *, samples: int, targets: bool) -> None:
             show_table(console, "", ("from", ">events"), sources)
     for judgement in result.judgements:
         word, style = ("ok    ", "green") if judgement.holds else ("FAILED", "red")
-        console.print(f"{word} {judgement.expectation}", style=style)
+        console.print(f"{word} {visible(str(judgement.expectation))}", style=style)
         if not judgement.holds:
-            console.print("       " + judgement.words.replace("\n", "\n       "))
+            console.print(_block(judgement.words, "       "))
     if result.judgements:
         failed = sum(not one.holds for one in result.judgements)
         console.print(f"{plural(len(result.judgements), 'expectation')}, {failed:,} failed", style="bold")
     for problem in [*result.report.failures, *map(str, result.report.damages)]:
-        print(f"pcapeda: {problem}", file=sys.stderr)  # noqa: T201
+        print(f"pcapeda: {visible(problem)}", file=sys.stderr)  # noqa: T201
+
+
+def _block(text: str, indent: str = "  ") -> str:
+    """Lines of text, each of them further in."""
+    return indent + visible(text, keep="\n").replace("\n", f"\n{indent}")
 
 
 def _row(one: Tried, trial: Trial) -> tuple[str, ...]:
@@ -96,11 +103,11 @@ def show_explanations(told: "Iterable[tuple[Rule, str, Explanation | None]]") ->
     console = open_console(sys.stdout)
     for rule, silent, explanation in told:
         matched = explanation is not None and explanation.matched and not silent
-        console.print(rule.name, style="bold green" if matched else "bold")
+        console.print(visible(rule.name), style="bold green" if matched else "bold")
         if silent:
-            console.print(f"  selects nothing: {silent}", style="yellow")
+            console.print(f"  selects nothing: {visible(silent)}", style="yellow")
         if explanation is not None:
-            console.print("  " + str(explanation).replace("\n", "\n  "))
+            console.print(_block(str(explanation)))
         console.print()
 
 

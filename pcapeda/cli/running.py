@@ -176,7 +176,10 @@ class AlsoCounted:
 
 @contextmanager
 def stopped_by_signals(last_words: Callable[[], None]) -> Iterator[Event]:
-    """SIGINT and SIGTERM set the event that the run looks at; a second one ends the program at once."""
+    """SIGINT, SIGTERM and SIGHUP set the event that the run looks at; a second one ends the program at once.
+
+    SIGHUP stays ignored where it was (nohup).
+    """
     stop = Event()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
@@ -185,7 +188,10 @@ def stopped_by_signals(last_words: Callable[[], None]) -> Iterator[Event]:
             os._exit(ExitStatus.INTERRUPTED)
         stop.set()
 
-    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    previous = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield stop
     finally:

@@ -2,6 +2,7 @@
 
 import os
 import queue
+import select
 import stat
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -53,6 +54,15 @@ def expand(paths: Sequence[str]) -> list[str]:
     return found
 
 
+def is_pipe(path: str) -> bool:
+    """Whether what a path (or '-') stands for is read as a stream: someone writes it at the same time."""
+    try:
+        mode = os.fstat(0) if path == STDIN else Path(path).stat()
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode.st_mode)
+
+
 class Capture:
     """One capture, open for reading: iterate it for its frames, or its `blocks()` for many at a time, not both.
 
@@ -67,6 +77,8 @@ class Capture:
         """Bytes of the file read so far, as it is on disk."""
         self.size: int | None = None
         """Bytes of the file on disk; None for a pipe."""
+        self.opened = True
+        """False for a named pipe that nobody has opened for writing yet."""
         self._label = "standard input" if path == STDIN else path
         self._note = note
         self._fd: int | None = None
@@ -85,6 +97,7 @@ class Capture:
         self._regular = stat.S_ISREG(mode.st_mode)
         if self._regular:
             self.size = mode.st_size
+        self.opened = self._fd is not None or self._regular
         if self._fd is None and self._regular:
             try:
                 self._fd = os.open(path, os.O_RDONLY)
@@ -170,9 +183,10 @@ class Capture:
             fd = self._fd
             if fd is None:
                 fd = opened = os.open(self.name, os.O_RDONLY)
-            piece: bytes | OSError = os.read(fd, PIPE_PIECE)
+            self.opened = True
+            piece: bytes | OSError = _read_some(fd)
             while piece and self._hand_over(pieces, piece):
-                piece = os.read(fd, PIPE_PIECE)
+                piece = _read_some(fd)
         except OSError as error:
             piece = error
         finally:
@@ -250,6 +264,17 @@ def _counted_after(packing: Packing, note: Note) -> Note:
         note(damage._replace(what=f"{damage.what} (counted after unpacking {packing.name})"))
 
     return counted
+
+
+def _read_some(fd: int) -> bytes:
+    """What a pipe has, waiting for it even where the descriptor would not (O_NONBLOCK is shared with who set it)."""
+    while True:
+        try:
+            return os.read(fd, PIPE_PIECE)
+        except BlockingIOError:
+            poller = select.poll()
+            poller.register(fd, select.POLLIN)
+            poller.poll()
 
 
 def _stat(path: str) -> os.stat_result:

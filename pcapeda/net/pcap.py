@@ -207,6 +207,9 @@ def _go_on(
 ) -> Generator[None, None, bool]:
     """Refill for a record that is not whole; false, and the damage was told, where there is no way on."""
     part = f"packet record {number + 1:,}"
+    if needed <= stream.left and claimed <= layout.largest:  # what was there was not taken, and never would be
+        note(Damage(name, stream.offset, f"{part} cannot be read: no progress"))
+        return False
     if claimed > layout.largest:
         claim = f"{part} claims {claimed:,} bytes, more than the {layout.largest:,} possible"
         note(Damage(name, stream.offset, claim))

@@ -39,6 +39,9 @@ LARGEST_KEPT = 16 << 20
 MOST_INTERFACES = 65_536
 """Interfaces of one section that are kept: a bound on memory, far beyond any real capture."""
 
+TICK_BLOCKS = 4096
+"""Blocks without a packet in a row, after which whoever reads is let look whether it is to go on."""
+
 MOST_NOTES = 10
 """Damaged blocks of one file that are told one by one; the rest is told as a number."""
 
@@ -213,7 +216,7 @@ def read(stream: Stream, name: str, note: Note) -> Iterator[list[Frame] | None]:
 
 def _read(stream: Stream, name: str, damages: _Damages) -> Iterator[list[Frame] | None]:
     section: _Section | None = None
-    number = 0
+    number = others = 0
     new = tuple.__new__  # what Frame(...) does, without the call in between
     while True:
         if section is not None:
@@ -251,6 +254,9 @@ def _read(stream: Stream, name: str, damages: _Damages) -> Iterator[list[Frame] 
                     continue
 
         # One block of any kind, looked at from all sides.
+        others += 1
+        if others % TICK_BLOCKS == 0:
+            yield None
         if not (yield from stream.want(12)):
             if stream.left:
                 damages.final(stream.offset, cut(stream, "a block header", 12))

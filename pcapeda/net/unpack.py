@@ -140,6 +140,15 @@ def _zstd(name: str) -> Decoder:
     return _Zstandard(inner, zstandard.ZstdError)
 
 
+BARREN_BYTES = 64 << 20
+"""Input out of which nothing came, after which a stream is given up: empty members and padding can go on for ever."""
+
+BARREN_MEMBERS = 1000
+"""The same for members: each takes more time than its few bytes."""
+
+TICK_BYTES = 1 << 20
+"""Input out of which nothing came, after which whoever reads is let look whether it is to go on."""
+
 PACKINGS = (
     Packing("gzip", re.compile(rb"\x1f\x8b\x08"), 3, _Zlib),
     Packing("bzip2", re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"), 10, _bzip2),
@@ -161,15 +170,23 @@ def unpack(packing: Packing, chunks: Iterator[bytes | None], name: str) -> Itera
     """The bytes of every member of a compressed stream, in pieces of some MiB at most; None on each tick.
 
     Zeros between members and after the last are padding. Raises `Trouble` where the stream is damaged or ends early,
-    after everything before it was yielded, and `BadCapture` (which names `name`) where the decoder is not installed.
+    after everything before it was yielded, or where much input gives no output, and `BadCapture` (which names `name`)
+    where the decoder is not installed.
     """
     decoder: Decoder | None = packing.decoder(name)
     waiting = b""
+    barren = told = members = 0
     for chunk in chunks:
         if chunk is None:
             yield None
             continue
         waiting += chunk
+        barren += len(chunk)
+        if barren >= BARREN_BYTES:
+            raise Trouble(f"nothing comes out of {barren:,} bytes of {packing.name}")
+        if barren - told >= TICK_BYTES:
+            told = barren
+            yield None
         while True:
             if decoder is None:
                 waiting = waiting.lstrip(b"\0")
@@ -184,10 +201,14 @@ def unpack(packing: Packing, chunks: Iterator[bytes | None], name: str) -> Itera
                 raise Trouble(f"the {packing.name} stream is damaged ({error})") from None
             waiting = b""
             if output:
+                barren = told = members = 0
                 yield output
             if decoder.eof:
                 waiting = decoder.left()
                 decoder = None
+                members += 1
+                if members > BARREN_MEMBERS:
+                    raise Trouble(f"nothing comes out of {members:,} {packing.name} members in a row")
             elif not output:
                 break
     if decoder is not None:

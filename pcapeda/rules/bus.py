@@ -1,17 +1,43 @@
 """A bus in memory: what rules and targets would get, with no account in reach."""
 
-from collections import Counter
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from pcapeda.model import ACCOUNT, REGION, Batch, BatchLimits, Outcome
 from pcapeda.rules.buses import bus_of
+from pcapeda.rules.explain import Explanation
 from pcapeda.rules.reader import read_event
 from pcapeda.rules.rule import Rule
 from pcapeda.rules.ruleset import RuleSet
 from pcapeda.rules.transform import receives
+from pcapeda.visible import visible
+
+__tracebackhide__ = True  # pytest shows the test that asked, not how it was answered
 
 Event = Mapping[str, Any]
+
+MOST_KINDS = 256
+"""Events kept, one of each destination port and source, to explain why a rule did not match."""
+
+
+class UnknownName(KeyError):
+    """A rule or target that is not on the bus: most likely misspelt."""
+
+    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
+        listed = ", ".join(sorted(set(known))) or "none"
+        super().__init__(f"no {what} {visible(name)!r}; there are: {visible(listed)}")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class Counts(dict[str, int]):
+    """A number for each rule of a bus, 0 among them. Raises `UnknownName` for any other name."""
+
+    def __missing__(self, name: str) -> int:
+        raise UnknownName("rule", name, self)
 
 
 class LocalBus:
@@ -37,13 +63,22 @@ class LocalBus:
         self.rules: Sequence[Rule] = tuple(rules)
         self.bus = bus_of(self.rules, bus)
         """The bus events are put on: if not given, the one that all rules are on, else the default bus."""
-        self.counts: Counter[str] = Counter()
+        self.counts = Counts.fromkeys((rule.name for rule in self.rules), 0)
         """How many events each rule matched, by its name."""
         self.unmatched: list[Event] = []
         self.unmatched_count = 0
         self._matched: dict[str, list[Event]] = {}
+        self._kinds: dict[tuple[object, ...], Event] = {}
         self._set = RuleSet(self.rules, self.bus)
         self._account, self._region, self._keep = account, region, keep
+
+    def clear(self) -> None:
+        """Forget every event, for the next test of one that shares the bus."""
+        self.counts.update(dict.fromkeys(self.counts, 0))
+        self.unmatched.clear()
+        self.unmatched_count = 0
+        self._matched.clear()
+        self._kinds.clear()
 
     def check(self) -> None:
         """Nothing to find out."""
@@ -74,22 +109,52 @@ class LocalBus:
             self.unmatched_count += 1
             kept = [self.unmatched]
         room = [events for events in kept if len(events) < self._keep]
-        if room:
+        if room or len(self._kinds) < MOST_KINDS:
             data = event()
+            if len(self._kinds) < MOST_KINDS:
+                self._kinds.setdefault(_kind(data), data)
             for events in room:
                 events.append(data)
 
     def matched(self, rule: str) -> list[Event]:
-        """The events that a rule matched, in order. Raises `KeyError` for a rule that is not on the bus."""
-        if not any(one.name == rule for one in self.rules):
-            raise KeyError(f"no rule {rule!r}; there are: {', '.join(one.name for one in self.rules)}")
+        """The events that a rule matched, in order. Raises `UnknownName` for a rule that is not on the bus."""
+        self._known(rule)
         return list(self._matched.get(rule, ()))
 
-    def received(self, target: str, *, rule: str | None = None) -> list[str]:
-        """The inputs that the target with this id or ARN received, as text; of one rule, or of all that have it.
+    def _known(self, rule: str) -> None:
+        if rule not in self.counts:
+            raise UnknownName("rule", rule, self.counts)
 
-        Raises `KeyError` when no rule has such a target, `BadRule` when its transformer cannot be applied.
+    def explain(self, rule: str, event: Event | None = None) -> str:
+        """Why a rule matches an event or does not, field by field; of no event in particular, the one seen that came
+        nearest without matching. Made for `assert bus.counts["syslog"] == 4, bus.explain("syslog")`."""
+        self._known(rule)
+        told = []
+        for one in self.rules:
+            if one.name != rule:
+                continue
+            if (silent := one.silent(self.bus)) or one.pattern is None:
+                told.append(f"rule {visible(rule)} selects nothing: {visible(silent)}")
+                continue
+            explained = [one.pattern.explain(each) for each in ([event] if event is not None else self._kinds.values())]
+            missed = explained if event is not None else [each for each in explained if not each.matched]
+            nearest = min(missed, key=_distance, default=None)
+            seen = f"rule {visible(rule)} matched {self.counts[rule]:,} events"
+            told.append(f"{seen}; nearest miss: {nearest}" if event is None and nearest else str(nearest or seen))
+        return "\n".join(told)
+
+    def received(self, target: str, *, rule: str | None = None) -> list[Any]:
+        """What the target with this id or ARN received, parsed where it is JSON, else as text; of one rule, or of all
+        that have it.
+
+        Raises `UnknownName` when no rule has such a target or name, `BadRule` when its transformer cannot be applied.
         """
+        return [_parsed(text) for text in self.received_text(target, rule=rule)]
+
+    def received_text(self, target: str, *, rule: str | None = None) -> list[str]:
+        """The same as the very text that was handed over."""
+        if rule is not None:
+            self._known(rule)
         owners = [
             (one, each)
             for one in self.rules
@@ -97,9 +162,26 @@ class LocalBus:
             if target in (each.id, each.arn) and rule in (None, one.name)
         ]
         if not owners:
-            known = ", ".join(sorted({each.id for one in self.rules for each in one.targets})) or "none"
-            raise KeyError(f"no target {target!r}; there are: {known}")
+            raise UnknownName("target", target, (each.id for one in self.rules for each in one.targets))
         return [receives(each, event, one) for one, each in owners for event in self._matched.get(one.name, ())]
+
+
+def _distance(explanation: Explanation) -> tuple[int, float]:
+    return len(explanation.misses), sum(part.distance for part in explanation.misses)
+
+
+def _parsed(text: str) -> Any:
+    with suppress(ValueError):
+        return json.loads(text)
+    return text
+
+
+def _kind(event: Event) -> tuple[object, ...]:
+    """Events alike for an explanation: to one port, from one source."""
+    detail = event.get("detail")
+    ends = [detail.get(end) for end in ("Source", "Destination")] if isinstance(detail, Mapping) else [None, None]
+    source, destination = [end if isinstance(end, Mapping) else {} for end in ends]
+    return str(event.get("source")), str(source.get("IpAddress")), str(destination.get("Port"))
 
 
 def _data(event: str | bytes) -> Event:

@@ -16,6 +16,7 @@ from pcapeda.rules.fields import Alternative, Field
 from pcapeda.rules.leaves import Trail, consistent
 from pcapeda.rules.reader import Pairs, RawNumber, is_sequence
 from pcapeda.rules.values import Leaf, Test, Word, address, show
+from pcapeda.visible import visible
 
 MOST_VALUES = 5
 """Values of a field that are told, before the rest is only counted."""
@@ -89,7 +90,7 @@ class Explanation:
             head = f"no match: {self.note}{where}"
         else:
             head = f"no match: {len(self.misses)} of {len(self.parts)} fields failed{where}"
-        return "\n".join([head, *(f"  {part}" for part in self.parts)])
+        return "\n".join([visible(head), *(f"  {visible(str(part))}" for part in self.parts)])
 
 
 def explain(

@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from typing import BinaryIO, TextIO
 
-from pcapeda.errors import OutputClosed, SinkDown
+from pcapeda.errors import OutputClosed, OutputFailed
 from pcapeda.model import Batch, BatchLimits, Entry, Outcome
 
 
 class LineSink:
     """Writes what `render` makes of the entries of a batch, a line for each, and flushes after each batch.
 
-    `send` raises `OutputClosed` when the reader of the stream went away, `SinkDown` when it cannot be written
+    `send` raises `OutputClosed` when the reader of the stream went away, `OutputFailed` when it cannot be written
     (a full disk).
     """
 
@@ -53,4 +53,4 @@ def write_text(stream: TextIO | BinaryIO, text: str | memoryview) -> None:
     except BrokenPipeError:
         raise OutputClosed from None
     except OSError as error:
-        raise SinkDown(f"cannot write to standard output: {error.strerror}", code="output failed") from None
+        raise OutputFailed(error.strerror or str(error)) from None
