@@ -16,6 +16,7 @@ from pcapeda.delivery import Delivery
 from pcapeda.errors import BadCapture, BadConfig, BadFilter, PcapedaError, SinkDown, WorkerLost
 from pcapeda.events import quotas
 from pcapeda.events.shape import Shape
+from pcapeda.identity import asked_of, asked_of_1
 from pcapeda.job import GRACE_S, Bus, Job
 from pcapeda.model import Damage, Datagram, Frame, Report, Sink
 from pcapeda.net.extract import Extractor
@@ -188,7 +189,8 @@ def _replay_one(
     place = None
     if corridor.checkpoint is not None:
         try:
-            place = corridor.checkpoint.place(identify(path, _asked_of(corridor.job)), loop)
+            key, former = identify(path, asked_of(corridor.job), asked_of_1(corridor.job))
+            place = corridor.checkpoint.place(key, loop, former)
         except BadConfig as error:
             report.bad_inputs += 1
             report.failures.append(str(error))
@@ -344,15 +346,6 @@ def _tee(blocks: Blocks, writer: "CaptureWriter", clock: Callable[[], int]) -> I
             writer.flush()
             flush_at = clock() + SECOND_NS
         yield block
-
-
-def _asked_of(job: Job) -> str:
-    """What else than its content decides what is sent of a capture, and where to."""
-    bus = replace(job.bus, max_request_bytes=0)
-    reassembly = (job.fragment_age_s, job.fragment_mib)
-    asked = (job.filter, sorted(job.ports), job.decapsulate, reassembly, job.shape, bus)
-    # A run without summaries is known by what it was known by before there were any.
-    return repr((*asked, job.summaries, job.hold_ns, job.max_flows, job.group) if job.summaries else asked)
 
 
 def resend(
