@@ -17,10 +17,10 @@ _OTHER_KINDS = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.ENODEV, 
 
 
 class NotRegular(OSError):
-    """Something that is no regular file stands where one should be."""
+    """Something that is no regular file, or none of ours, stands where one should be."""
 
-    def __init__(self, path: str | Path) -> None:
-        super().__init__(errno.EINVAL, "no regular file (a pipe, a link, a device or a folder)", str(path))
+    def __init__(self, path: str | Path, what: str = "no regular file (a pipe, a link, a device or a folder)") -> None:
+        super().__init__(errno.EINVAL, what, str(path))
 
 
 def open_regular(path: str | Path, flags: int) -> int:

@@ -17,7 +17,7 @@ from pcapeda.errors import BadCapture, BadConfig, BadFilter, PcapedaError, SinkD
 from pcapeda.events import quotas
 from pcapeda.events.shape import Shape
 from pcapeda.identity import asked_of, asked_of_1
-from pcapeda.job import GRACE_S, Bus, Job
+from pcapeda.job import GRACE_S, PATIENCE_S, Bus, Job, check_patience
 from pcapeda.model import Damage, Datagram, Frame, Report, Sink
 from pcapeda.net.extract import Extractor
 from pcapeda.net.files import Capture, expand
@@ -33,6 +33,7 @@ from pcapeda.parts import (
     make_filter,
     make_limits,
     names_in_dns,
+    of_no_bus,
     open_spool,
     tell_of,
 )
@@ -101,6 +102,7 @@ def execute(
             spool=spool,
             keep_limited=job.spool_limited,
             live=bool(job.interfaces),
+            patience_ns=int(job.patience_s * SECOND_NS),
             clock=clock,
             sleep=sleep,
             stopping=stop.is_set,
@@ -350,10 +352,11 @@ def _tee(blocks: Blocks, writer: "CaptureWriter", clock: Callable[[], int]) -> I
 
 def resend(
     folder: str,
-    bus: Bus,
+    bus: Bus | None,
     *,
     aside: Literal["dead", "limited"] | None = None,
     grace_s: float = GRACE_S,
+    patience_s: float = PATIENCE_S,
     sink: Sink | None = None,
     watcher: Watcher = SILENT,
     stop: Event | None = None,
@@ -363,8 +366,10 @@ def resend(
 ) -> Report:
     """Deliver what waits in a spool, or `aside` in it, to `bus`, oldest first; gives what became of it.
 
-    What could not be delivered stays where it is. `stop` ends it at any point without loss; `on_step` is called often
-    with the counts so far. Raises `PcapedaError` for what is known before anything is sent.
+    (`bus` None: it is not known, and so nothing that waits can be delivered.) Each event is tried for `patience_s`
+    seconds; what could not be delivered stays where it is. A `sink` that is given is not closed here. `stop` ends it at
+    any point without loss; `on_step` is called often with the counts so far. Raises `PcapedaError` for what is known
+    before anything is sent.
     """
     stop = stop or Event()
     report = Report()
@@ -375,6 +380,11 @@ def resend(
         raise BadConfig(f"{folder}: {what}")
     with ExitStack() as stack:
         spool = stack.enter_context(Spool(place, letters=aside is not None))
+        if bus is None:
+            if len(spool):
+                raise of_no_bus(folder)
+            bus = Bus()
+        check_patience(patience_s)
         watcher.say(f"to {bus.words()}")
         tell_of(spool, watcher.note, watcher.say, report)
         if sink is None:
@@ -387,6 +397,7 @@ def resend(
             sink,
             report,
             spool=spool,
+            patience_ns=int(patience_s * SECOND_NS),
             clock=clock,
             sleep=sleep or stop.wait,
             stopping=stop.is_set,

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcapeda.delivery import MAX_WAITING, MOST_IN_FLIGHT, PIECE, RETRIES, Delivery
+from pcapeda.delivery import MAX_WAITING, MOST_IN_FLIGHT, Delivery
 from pcapeda.errors import SinkDown
 from pcapeda.model import Batch, BatchLimits, Entry, Failed, Outcome, Report
 from pcapeda.sinks.aws import LOST
 from pcapeda.sinks.spool import Spool, WhenFull
+from pcapeda.spooling import PIECE
 from tests.clock import FakeClock
 
 

@@ -67,9 +67,10 @@ def test_a_checkpoint_of_version_1_still_knows_its_runs(name: str, tmp_path: Pat
     assert (again.sent, again.unselected["delivered before"]) == (0, first.sent + delivered)
     for other, (others_job, had) in JOBS.items():
         if other != name:
-            assert execute(replace(others_job, checkpoint=str(path)), sink=MemorySink()).unselected[
-                "delivered before"
-            ] == had
+            assert (
+                execute(replace(others_job, checkpoint=str(path)), sink=MemorySink()).unselected["delivered before"]
+                == had
+            )
 
 
 def test_a_checkpoint_of_version_1_that_is_only_read_stays_as_it_is(tmp_path: Path) -> None:

@@ -43,6 +43,9 @@ WORTH_ANOTHER_TRY = THROTTLED | {
 """Codes that pass by themselves. Every other code of an entry is final, those that nobody knows among them: another
 try of what the service has judged would only multiply requests."""
 
+TOO_LARGE = frozenset({"413", "RequestEntityTooLarge", "RequestEntityTooLargeException", "PayloadTooLargeException"})
+"""Codes of whole requests that are larger than somebody on the way takes: half of one may pass."""
+
 REFUSED = frozenset(
     {
         "AccessDenied",
@@ -191,7 +194,10 @@ def said(response: Any) -> tuple[str, str, int]:
     """The same of an answer as the SDK has read it."""
     told = response.get("Error", {})
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-    return short_code(told.get("Code")), one_line(told.get("Message") or ""), status
+    code = short_code(told.get("Code"))
+    if status == 413 and code not in TOO_LARGE:
+        code = "413"
+    return code, one_line(told.get("Message") or ""), status
 
 
 def refused_for_good(code: str, status: int) -> bool:
