@@ -340,7 +340,7 @@ class Delivery:
             if remains.due_ns is not None:
                 waits.append(max(remains.due_ns - now, blocked, self._budget.wait(now)))
         drain = self._drain
-        idle = drain is not None and not drain.under_way and not drain.held_back and not self._flights
+        idle = drain is not None and not drain.busy and not drain.held_back and not self._flights
         if idle and self._more_in_spool():
             waits.append(blocked)
         return min(waits, default=SECOND_NS)

@@ -230,13 +230,14 @@ class SpoolDrain:
         """Whether the oldest entries wait for others of their groups."""
 
     @property
-    def _busy(self) -> bool:
+    def busy(self) -> bool:
+        """Whether any of it is under way, or waits for another try."""
         return self.under_way > 0 or bool(self.remains)
 
     @property
     def more(self) -> bool:
         """Whether there are entries that were not tried yet in this round, or are under way."""
-        return self._busy or len(self._spool) > self._resting
+        return self.busy or len(self._spool) > self._resting
 
     def rest(self, number: int) -> None:
         """So many entries stay in the spool although they were tried: their next round is later."""
@@ -246,7 +247,7 @@ class SpoolDrain:
 
     def begin_anew(self, now: int) -> None:
         """Let those that rested long enough come again."""
-        if self._reread_at is not None and now >= self._reread_at and not self._busy and not self._behind:
+        if self._reread_at is not None and now >= self._reread_at and not self.busy and not self._behind:
             self._reread_at, self._resting = None, 0
             self._spool.rewind()
 
@@ -265,7 +266,7 @@ class SpoolDrain:
         if not taken:
             if self._behind:
                 return self._behind.popleft()._replace(since_ns=now, sinces=())
-            if not self._busy:
+            if not self.busy:
                 self.rest(len(self._spool) - self._resting)
             return None
         number, size = 1, taken[0].entry.size

@@ -144,13 +144,13 @@ def test_a_clock_that_steps_back_does_not_starve_the_bucket() -> None:
     assert all(wait <= 6 * SECOND_NS // 10 for wait in waits)
 
 
-def test_backoff_doubles_to_its_cap_with_full_jitter_and_ends() -> None:
-    """The wait is a random part of base × 2^(n-1), at most the cap; after the last try there is none."""
-    backoff = Backoff(base_ns=100, cap_ns=1000, attempts=7)
-    ceilings = [backoff.delay(attempt, lambda: 0.999999) for attempt in range(1, 8)]
-    assert ceilings == [99, 199, 399, 799, 999, 999, None]
-    assert backoff.delay(3, lambda: 0.0) == 0
-    assert Backoff(base_ns=1, cap_ns=10, attempts=10**9).delay(10**6, lambda: 0.5) == 5
+def test_backoff_grows_with_age_to_its_cap_with_full_jitter() -> None:
+    """The wait is a random part of a share of the age, at least of the base, at most of the cap."""
+    backoff = Backoff(base_ns=100, cap_ns=1000, share=0.5)
+    ages = (0, 100, 200, 201, 400, 1999, 2000, 10**30)
+    assert [backoff.delay(age, lambda: 0.999999) for age in ages] == [99, 99, 99, 99, 199, 998, 999, 999]
+    assert backoff.delay(500, lambda: 0.0) == 0
+    assert Backoff(base_ns=1, cap_ns=10, share=0.5).delay(10**6, lambda: 0.5) == 5
 
 
 def test_the_retry_budget_bounds_tries_by_deliveries_and_time() -> None:
@@ -188,7 +188,13 @@ def test_the_breaker_opens_after_failures_in_a_row_and_tries_one_at_a_time() -> 
         breaker.sending()
         assert breaker.wait(now) > 0, "the one try is under way"
         breaker.failed(now, lambda: 1.0)
-    assert pauses == [1, 2, 4, 8, 8, 8]
+    assert pauses == [1, 1, 1, 1, 2, 3]  # twice as long, and half of the time so far at most
+    for _ in range(6):
+        pauses.append(breaker.wait(now) // SECOND_NS)
+        now += breaker.wait(now)
+        breaker.sending()
+        breaker.failed(now, lambda: 1.0)
+    assert pauses[-3:] == [8, 8, 8]
     breaker.failed(now, lambda: 1.0)  # the answer to a request from before it opened
     assert breaker.wait(now) == 8 * SECOND_NS
     breaker.answered()
