@@ -13,6 +13,7 @@ from pcapeda.checkpoint import Checkpoint, identify
 from pcapeda.corridor import BEAT_NS, SILENT, Blocks, Corridor, Watcher, run
 from pcapeda.crew import MOST_RECORDS, Body, Craft, Crew, Piece, entries_of, piece_of
 from pcapeda.delivery import Delivery
+from pcapeda.endings import Guarded, balance, with_report
 from pcapeda.errors import BadCapture, BadConfig, BadFilter, PcapedaError, SinkDown, WorkerLost
 from pcapeda.events import quotas
 from pcapeda.events.shape import Shape
@@ -63,17 +64,45 @@ def execute(
 ) -> Report:
     """Open what the job names, run it to its end, close it all, and say what became of everything.
 
-    `sink` defaults to the event bus of `job.bus`; setting `stop` ends the run early and in order; `clock` gives
+    `sink` defaults to the event bus of `job.bus`. One that is given is not closed here: whoever made it closes it, and
+    may use it for several runs. Setting `stop` ends the run early and in order; `clock` gives
     monotonic nanoseconds, `sleep` takes seconds. `source` is what `live_source` made of a job that listens, for those
     who have claimed its sockets and then given up the right to; `workers` are those of this one run of several
     processes, for those who have started them before. Raises `PcapedaError` for what is known before anything is read
     (a bad option, no credentials, an unknown bus or interface); what goes wrong later is in the report.
+
+    A sink that does not account for every entry of a batch ends the run with `BadSink`, and what else a sink or a
+    watcher raises, or Ctrl-C, is raised here, too: each of them once the run has ended in order (after Ctrl-C within
+    `job.grace_s`), with the report as `error.report`.
     """
     job.check()
     job = replace(job, shape=replace(job.shape, groups=job.bus.groups))
     stop = stop or Event()
-    sleep = sleep or stop.wait
     report = Report()
+    guarded = Guarded(watcher, stop)
+    try:
+        delivery = _execute(job, sink, guarded, stop, clock, sleep or stop.wait, source, workers, report)
+    except BaseException as error:
+        with_report(error, report)
+        raise
+    if not report.adds_up():
+        report.failures.append("the counts of this run do not add up: what was delivered is not known")
+    if (broken := guarded.error or delivery.broken) is not None:
+        raise with_report(broken, report)
+    return report
+
+
+def _execute(
+    job: Job,
+    sink: Sink | None,
+    watcher: Guarded,
+    stop: Event,
+    clock: Callable[[], int],
+    sleep: Callable[[float], object],
+    source: "LiveSource | None",
+    workers: Workers | None,
+    report: Report,
+) -> Delivery:
     chosen = None
     if not job.interfaces:
         chosen = make_filter(job)
@@ -90,7 +119,7 @@ def execute(
         try:
             sink.check()
         except SinkDown as error:
-            if spool is None or not job.interfaces or error.code != UNREACHABLE:
+            if spool is None or not job.interfaces or error.code != UNREACHABLE or error.final:
                 raise
             watcher.note(f"{error}; listening all the same, events are kept in the spool")
         for sentence in getattr(sink, "notes", ()):
@@ -129,16 +158,29 @@ def execute(
                 elif workers is None:
                     workers = stack.enter_context(Workers(job.jobs - 1))
                 _replay(corridor, captures, chosen, workers)
-        finally:
-            report.interrupted = stop.is_set()
-            corridor.end()
-            delivery.finish(give_up=over)
-            corridor.watch()
-            report.ended_by = delivery.down
-            if checkpoint is not None and checkpoint.problem is not None:
-                report.failures.append(checkpoint.problem)
-                watcher.note(checkpoint.problem)
-    return report
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                stop.set()  # Ctrl-C: what was read has the grace to be delivered, and no more
+            _end(corridor, over)
+            balance(report)
+            raise
+        _end(corridor, over)
+    return delivery
+
+
+def _end(corridor: Corridor, over: Callable[[], bool]) -> None:
+    """Deliver or keep what is left, and complete the report."""
+    delivery, report, checkpoint = corridor.delivery, corridor.report, corridor.checkpoint
+    report.interrupted = corridor.stop.is_set()
+    try:
+        corridor.end()
+        delivery.finish(give_up=over)
+        corridor.watch()
+    finally:
+        report.ended_by = delivery.down
+        if checkpoint is not None and checkpoint.problem is not None:
+            report.failures.append(checkpoint.problem)
+            corridor.watcher.note(checkpoint.problem)
 
 
 def _replay(corridor: Corridor, captures: list[str], chosen: Filter | None, workers: Workers | None) -> None:
@@ -404,9 +446,16 @@ def resend(
             on_wait=lambda: on_step(report),
             note=watcher.note,
         )
-        delivery.finish(give_up=_grace(stop, clock, grace_s, watcher.say))
-        report.interrupted = stop.is_set()
-        report.ended_by = delivery.down
+        try:
+            delivery.finish(give_up=_grace(stop, clock, grace_s, watcher.say))
+        except BaseException as error:
+            with_report(error, report)
+            raise
+        finally:
+            report.interrupted = stop.is_set()
+            report.ended_by = delivery.down
+        if delivery.broken is not None:
+            raise with_report(delivery.broken, report)
     return report
 
 
