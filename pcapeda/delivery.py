@@ -28,9 +28,9 @@ from pcapeda.spooling import FULL_PAUSE_NS, SpoolDrain, SpoolWriter
 MILLISECOND_NS = 1_000_000
 SECOND_NS = 1_000_000_000
 
-RETRIES = Backoff(base_ns=100 * MILLISECOND_NS, cap_ns=20 * SECOND_NS, share=0.5)
-"""An entry waits for up to half its age before it is tried again: ten tries in the first second at most, and then ever
-fewer, one in ten seconds on average at last."""
+RETRIES = Backoff(base_ns=100 * MILLISECOND_NS, calm_ns=SECOND_NS, cap_ns=20 * SECOND_NS, share=0.5)
+"""An entry waits for up to half its age before it is tried again, up to a second while the sink takes anything; where
+nothing is taken, up to half of the time since then: some ten tries in the first second, and one in ten at last."""
 
 PATIENCE_NS = 300 * SECOND_NS
 """How long an entry is tried, counted from its first try, unless told otherwise."""
@@ -133,6 +133,8 @@ class Delivery:
         self._deferred: list[tuple[int, int, Try]] = []  # due, serial: a heap of batches that could not go when ready
         self._serial = 0
         self._flush_at = 0
+        self._delivered_ns = clock()
+        """When something was last delivered; at first, the beginning."""
         self._told_of_outage = False
         self._outage = "outage"
         """The code under which the endpoint last failed."""
@@ -466,6 +468,7 @@ class Delivery:
         """What an answer tells of the endpoint: whether it is alive, what it takes, and whether an outage is over."""
         if outcome.sent:
             self._budget.delivered()
+            self._delivered_ns = now
         # What was sent before the sink refused us tells nothing of what it takes now: only the one try since then does.
         if self.down is not None and (self.down.final or not self._breaker.trying):
             return
@@ -509,7 +512,7 @@ class Delivery:
             else:
                 remains = self._fresh if kept is None else self._from_spool
                 waiting = Waiting(failed.entry, one.since(place), failed.code, kept)
-                remains.put(waiting, now + self._retries.delay(age_ns, self._jitter))
+                remains.put(waiting, now + self._retries.delay(age_ns, now - self._delivered_ns, self._jitter))
         for code, places in hopeless.items():
             self._lose_patience(now)
             self._give_up(one.part(places, again=True), code, for_good=True)

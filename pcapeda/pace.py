@@ -50,20 +50,22 @@ class Backoff:
     """Backoff with full jitter (AWS Architecture Blog, 2015): a random part of a wait that grows, up to a cap.
 
     The wait grows with the age of what is tried, of which it is `share` (above 0), so that tries which came early, in
-    the company of others, cost it nothing.
+    the company of others, cost it nothing. While the other side takes anything it stays at `calm_ns`; beyond that it
+    grows only with the time since something was taken.
     """
 
     base_ns: int
+    calm_ns: int
     cap_ns: int
     share: float
 
-    def delay(self, age_ns: int, random: Callable[[], float]) -> int:
+    def delay(self, age_ns: int, quiet_ns: int, random: Callable[[], float]) -> int:
         """Nanoseconds to wait after a try failed that ended so long after the first one began.
 
-        `random` gives numbers in [0, 1).
+        `quiet_ns` is how long nothing has been taken; `random` gives numbers in [0, 1).
         """
-        ceiling = min(self.cap_ns, max(self.base_ns, int(age_ns * self.share)))
-        return int(random() * ceiling)
+        most = min(self.cap_ns, max(self.calm_ns, int(quiet_ns * self.share)))
+        return int(random() * max(self.base_ns, min(most, int(age_ns * self.share))))
 
 
 class Pace:
@@ -124,21 +126,23 @@ class Pace:
 class RetryBudget:
     """How many requests may be tries of something that failed before, so that an outage does not multiply traffic.
 
-    Every request that delivers something allows one more, up to `burst` are held, and `per_second` flow in so that
-    trying never ends. The requests of a run are thus at most: first tries + deliveries + burst + per_second * seconds.
+    Every request that delivers something allows `earned` more, up to `burst` are held, and `per_second` flow in so that
+    trying never ends. The requests of a run are thus at most: first tries + earned * deliveries + burst + per_second *
+    seconds. With two for each, a service that takes a part of every second request can be kept up with.
     """
 
-    __slots__ = ("_burst_ns", "_cost_ns", "_credit_ns", "_last_ns")
+    __slots__ = ("_burst_ns", "_cost_ns", "_credit_ns", "_earned_ns", "_last_ns")
 
-    def __init__(self, *, per_second: float = 2, burst: int = 32) -> None:
+    def __init__(self, *, per_second: float = 2, burst: int = 32, earned: int = 2) -> None:
         # Credit is kept as the time that would bring it: integers, and one addition.
         self._cost_ns = int(SECOND_NS / per_second)
         self._burst_ns = self._credit_ns = self._cost_ns * burst
+        self._earned_ns = self._cost_ns * earned
         self._last_ns: int | None = None
 
     def delivered(self) -> None:
         """A request delivered something."""
-        self._credit_ns = min(self._credit_ns + self._cost_ns, self._burst_ns)
+        self._credit_ns = min(self._credit_ns + self._earned_ns, self._burst_ns)
 
     def wait(self, now_ns: int) -> int:
         """Nanoseconds until there is one by time alone; 0 means now. Takes none."""
