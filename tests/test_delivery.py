@@ -273,6 +273,10 @@ def test_a_carrier_has_so_much_under_way_and_is_closed() -> None:
     sink = Carried(lambda entry, tries: None)
     deliver(sink, 200)
     assert (sink.most_under_way, sink.closed, sorted(map(int, sink.taken))) == (4, True, list(range(200)))
+    huge = Carried(lambda entry, tries: None, concurrency=32)
+    huge.limits = BatchLimits(max_entries=10, max_bytes=1_000_000, max_age_ns=10**9)
+    deliver(huge, 400, size=100_000)
+    assert huge.most_under_way == 9, "8 MB and a request, as the documentation says"
     large = Carried(lambda entry, tries: None)
     large.limits = BatchLimits(max_entries=10, max_bytes=10**7, max_age_ns=10**9)
     report, _ = deliver(large, 40, size=MOST_IN_FLIGHT // 25)
