@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from pcapeda.errors import BadSink
     from pcapeda.events.shape import Shape
     from pcapeda.fleet import run_many
     from pcapeda.job import Bus, Job
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pcapeda.sinks.memory import MemorySink
 
 _HOMES = {
+    "BadSink": "errors",
     "Shape": "events.shape",
     "run_many": "fleet",
     "Datagram": "model",
@@ -35,6 +37,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "BadSink",
     "Bus",
     "Datagram",
     "Entry",

@@ -307,3 +307,15 @@ def test_the_checkpoint_forgets_what_a_bad_sink_had(tmp_path: Path) -> None:
         execute(Job(captures=MIXED, checkpoint=str(tmp_path / "c")), sink=Own(lambda batch: Outcome(0)))
     assert (tmp_path / "c").read_bytes() == b"pcapeda checkpoint 2\n"
     Checkpoint(tmp_path / "c").close()
+
+
+def test_a_run_has_the_patience_it_is_told_to_have() -> None:
+    """A replay whose sink answers nothing ends when that is over, as unavailable; what is left is refused."""
+    clock = FakeClock()
+    start = clock.now_ns
+    sink = MemorySink(lambda entry: "InternalFailure")
+    report = execute(Job(captures=MIXED, patience_s=40), sink=sink, clock=clock, sleep=clock.sleep)
+    assert 40e9 <= clock.now_ns - start < 62e9
+    assert report.refused.total() == DATAGRAMS
+    assert report.status() in (ExitStatus.INCOMPLETE, ExitStatus.UNAVAILABLE)
+    assert report.adds_up()
