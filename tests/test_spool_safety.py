@@ -441,6 +441,7 @@ def test_every_put_is_synced_before_it_counts(tmp_path: Path, monkeypatch: pytes
             spool=spool,
             clock=clock,
             sleep=clock.sleep,
+            stopping=lambda: True,  # so that nothing is drained meanwhile
             settled=lambda entries: calls.append(("settled", "")),
         )
         for _ in range(2):
