@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcapeda.events.batch import Batcher
+from pcapeda.events.batch import Batcher, Lanes
 from pcapeda.model import Batch, BatchLimits, Entry
 
 SECOND_NS = 1_000_000_000
@@ -99,3 +99,13 @@ def test_many_at_once_are_taken_up_to_the_limits_and_not_beyond() -> None:
     assert batcher.take() == Batch((entry(0, 50), entry(1, 50)), 100)
     assert batcher.add_all([entry(number) for number in range(3)], 0)
     assert batcher.due(0) == Batch(tuple(entry(number) for number in range(3)), 3)
+
+
+def test_lanes_are_full_at_sixteen_batches() -> None:
+    """From there on reading stops; one entry fewer is not full yet."""
+    lanes = Lanes(BatchLimits(2, 100, SECOND_NS))
+    for number in range(31):
+        lanes.add(entry(number), 0)
+        assert not lanes.full
+    lanes.add(entry(31), 0)
+    assert lanes.full

@@ -667,3 +667,15 @@ def test_a_clock_that_jumps_loses_nothing(
     assert report.sent + report.spooled == len(fates)
     assert report.refused == {}
     one.close()
+
+
+def test_what_rested_in_the_spool_comes_again(rig: Callable[..., Rig]) -> None:
+    """Entries the bus took no longer, while it took others, are tried anew some minutes later, in the same run."""
+    rig(lambda entry, tries: None).spool.put([entry(number) for number in range(3)])
+    one = rig(lambda entry, tries: "again" if int(entry.id) < 3 and one.clock.now_ns < 1_400e9 else None, live=True)
+    for number in range(10, 800):
+        one.add([number])
+        one.clock.sleep(1)
+        one.delivery.tick()
+    assert {"0", "1", "2"} <= set(one.sink.taken)
+    assert one.finish().spooled == 0
