@@ -11,6 +11,9 @@ come in, each written at once and whole:
 
 A record that was cut short or damaged is passed over: what it told is sent again. Records are not synced one by one,
 so a crash of the whole machine (not of the program) may send the last ones again.
+
+Version 2 differs from version 1 in what keys are made of. Records of version 1 are read: what they tell of a run is
+written down once more under its key of version 2.
 """
 
 import contextlib
@@ -27,8 +30,11 @@ from typing import NamedTuple, Self
 
 from pcapeda.errors import BadConfig
 from pcapeda.model import Entry
+from pcapeda.own_files import open_regular
 
-FORMAT = b"pcapeda checkpoint 1\n"
+FORMAT = b"pcapeda checkpoint 2\n"
+FORMAT_1 = b"pcapeda checkpoint 1\n"
+ANY_FORMAT = b"pcapeda checkpoint "
 EDGE, BLOCK, BLOCKS = 256 << 10, 4 << 10, 64
 MANY = 1 << 16
 """Records that are appended at least before the file is looked at again: could it be shorter?"""
@@ -36,31 +42,38 @@ MANY = 1 << 16
 _RECORD = struct.Struct("<16sIQQI")
 
 
-def identify(path: str, told: str) -> bytes:
-    """A key for the content of a capture, whatever its name is, and for `told`, what a run asks of it.
+def identify(path: str, *told: str) -> list[bytes]:
+    """Keys for the content of a capture, whatever its name is: one for each of `told`, what a run asks of it.
 
     The content counts by its size, its first and last 256 KiB and 64 blocks of 4 KiB evenly between: enough to tell
     captures apart, and a fraction of the time it takes to read a large one. A file that has grown is another capture.
     Raises `BadConfig` for what is no regular file: a pipe cannot be read twice, so there is nothing to go on with.
     """
-    digest = blake2b(told.encode("utf-8", "backslashreplace"), digest_size=16)
+    digests = [blake2b(one.encode("utf-8", "backslashreplace"), digest_size=16) for one in told]
     try:
         if Path(path).exists() and not Path(path).is_file():
             raise BadConfig(f"--checkpoint cannot know {path} again: it is no regular file")
-        with Path(path).open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            digest.update(b"\0%d\0" % size)
-            digest.update(file.read(EDGE))
-            if size > 2 * EDGE:
-                for number in range(BLOCKS):
-                    file.seek(EDGE + (size - 2 * EDGE) * number // BLOCKS)
-                    digest.update(file.read(BLOCK))
-            if size > EDGE:
-                file.seek(max(size - EDGE, EDGE))
-                digest.update(file.read(EDGE))
+        for piece in _pieces(path):
+            for digest in digests:
+                digest.update(piece)
     except OSError as error:
         raise BadConfig(f"{path}: {error.strerror}") from None
-    return digest.digest()
+    return [digest.digest() for digest in digests]
+
+
+def _pieces(path: str) -> Iterator[bytes]:
+    """What counts of a capture's content."""
+    with Path(path).open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        yield b"\0%d\0" % size
+        yield file.read(EDGE)
+        if size > 2 * EDGE:
+            for number in range(BLOCKS):
+                file.seek(EDGE + (size - 2 * EDGE) * number // BLOCKS)
+                yield file.read(BLOCK)
+        if size > EDGE:
+            file.seek(max(size - EDGE, EDGE))
+            yield file.read(EDGE)
 
 
 class Ranges:
@@ -189,7 +202,7 @@ class Checkpoint:
         self._unwritten = b""
         self._seen: dict[tuple[bytes, int], int] = {}
         try:
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._file = open_regular(self.path, os.O_RDWR | os.O_CREAT)
             try:
                 self._lock(self._file)
                 self._records = self._read()
@@ -213,9 +226,12 @@ class Checkpoint:
         """Take in all records; gives how many there are, and leaves the file ready to be appended to."""
         with open(self._file, "rb", closefd=False) as file:
             head = file.read(len(FORMAT))
-            if head != FORMAT:
+            self._former = head == FORMAT_1
+            if head not in (FORMAT, FORMAT_1):
                 if head and not FORMAT.startswith(head):
-                    raise BadConfig(f"--checkpoint {self.path}: this is another kind of file")
+                    newer = head.startswith(ANY_FORMAT)
+                    kind = "it is of another version of pcapeda" if newer else "this is another kind of file"
+                    raise BadConfig(f"--checkpoint {self.path}: {kind}", hint="give another file")
                 os.ftruncate(self._file, 0)
                 os.pwrite(self._file, FORMAT, 0)
                 self._size = len(FORMAT)
@@ -242,7 +258,8 @@ class Checkpoint:
         )
         file = None
         try:
-            file = os.open(other, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            _make_way(other)
+            file = open_regular(other, os.O_RDWR | os.O_CREAT | os.O_EXCL)
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             view = memoryview(content)
             while view:
@@ -255,7 +272,7 @@ class Checkpoint:
                 other.unlink(missing_ok=True)
             return
         os.close(self._file)
-        self._file, self._size = file, len(content)
+        self._file, self._size, self._former = file, len(content), False
         self._records = runs
         self._next_look = 2 * runs + MANY
 
@@ -265,13 +282,31 @@ class Checkpoint:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def place(self, key: bytes, loop: int) -> Place:
-        """Where a reading of a capture begins. A capture that is named twice in one round is read, and sent, twice."""
+    def place(self, key: bytes, loop: int, former: bytes | None = None) -> Place:
+        """Where a reading of a capture begins. A capture that is named twice in one round is read, and sent, twice.
+
+        `former` is the key by which the version before knew it: what was written down under that counts.
+        """
         number = self._seen.get((key, loop), 0)
         self._seen[key, loop] = number + 1
-        if number:
-            key = blake2b(b"again %d " % number + key, digest_size=16).digest()
-        return Place(key, loop)
+        place = Place(_again(key, number), loop)
+        if former is not None:
+            self._adopt(place, Place(_again(former, number), loop))
+        return place
+
+    def _adopt(self, place: Place, former: Place) -> None:
+        done = self._done.pop(former, None)
+        if done is None:
+            return
+        mine = self._done.setdefault(place, Numbers())
+        before = set(mine)
+        for first, last in done:
+            mine.add(first, last)
+        for first, last in mine:
+            if (first, last) not in before:
+                self._unwritten += _record(place, first, last)
+        if self._unwritten:
+            self._write()
 
     def has(self, place: Place, ordinal: int) -> bool:
         """Whether this datagram needs no sending."""
@@ -308,6 +343,9 @@ class Checkpoint:
 
     def _write(self) -> None:
         try:
+            if self._former:
+                os.pwrite(self._file, FORMAT, 0)
+                self._former = False
             while self._unwritten:
                 # A disk that fills up takes a part: what is no whole record yet is written over by the next try.
                 written = os.pwrite(self._file, self._unwritten, self._size) // _RECORD.size * _RECORD.size
@@ -328,6 +366,21 @@ class Checkpoint:
             os.ftruncate(self._file, self._size)
             os.fsync(self._file)
         os.close(self._file)
+
+
+def _make_way(path: Path) -> None:
+    """Remove a short form that a killed process has left. Raises `OSError` if the file is not ours to remove."""
+    with contextlib.suppress(FileNotFoundError):
+        with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
+            head = file.read(len(ANY_FORMAT))
+        if not ANY_FORMAT.startswith(head):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+        path.unlink()
+
+
+def _again(key: bytes, number: int) -> bytes:
+    """The key of a capture that was named so many times before in this round."""
+    return blake2b(b"again %d " % number + key, digest_size=16).digest() if number else key
 
 
 def _record(place: Place, first: int, last: int) -> bytes:

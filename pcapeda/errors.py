@@ -5,6 +5,10 @@ the exit status it stands for. Anything else that escapes is a defect of this pr
 """
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pcapeda.model import Report
 
 from pcapeda.mask import masked
 
@@ -32,6 +36,9 @@ class PcapedaError(Exception):
     """
 
     status = ExitStatus.USAGE
+
+    report: "Report | None" = None
+    """What had become of everything when the error ended a run."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(masked(message))
@@ -93,14 +100,28 @@ class InterfaceDown(PcapedaError):
 class SinkDown(PcapedaError):
     """Where events go cannot be used: no credentials, denied, no such bus, no route. Another try now would fail too.
 
-    `code` is the short name under which what could not be sent is counted.
+    `code` is the short name under which what could not be sent is counted. `final` says that no later try may be made
+    either, however patient a run is: nothing more may be sent there.
     """
 
     status = ExitStatus.UNAVAILABLE
 
-    def __init__(self, message: str, *, hint: str | None = None, code: str = "SinkDown") -> None:
+    def __init__(self, message: str, *, hint: str | None = None, code: str = "SinkDown", final: bool = False) -> None:
         super().__init__(message, hint=hint)
         self.code = code
+        self.final = final
+
+
+class BadSink(SinkDown):
+    """A sink that breaks its promise: what it says of a batch does not account for every entry of that batch.
+
+    Nothing of that batch counts as sent, and nothing more is sent: who trusts such an answer loses events in silence.
+    """
+
+    status = ExitStatus.INCOMPLETE
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="BadSink", final=True)
 
 
 class Untrusted(SinkDown):
@@ -109,7 +130,7 @@ class Untrusted(SinkDown):
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint, code="untrusted certificate")
+        super().__init__(message, hint=hint, code="untrusted certificate", final=True)
 
 
 class OutputClosed(SinkDown):

@@ -15,10 +15,13 @@ from pcapeda.sinks.spool import WhenFull
 SECOND_NS = 1_000_000_000
 
 LONGEST_S = 86_400
-"""Longest time that datagrams may wait to be summed up, and longest time between reports: a day."""
+"""Longest time that datagrams may wait to be summed up, that an event is tried, or between reports: a day."""
 
 GRACE_S = 10.0
 """How long an interrupted run may go on trying to deliver what it has read."""
+
+PATIENCE_S = 300.0
+"""How long an event is tried before it is given up: longer than most outages, shorter than a person's patience."""
 
 MOST_JOBS = 64
 """More workers than one reader can feed."""
@@ -80,6 +83,12 @@ def check_raw(shape: Shape) -> None:
         raise BadConfig("raw events are for the shapes full and minimal: proxylity is a form of JSON")
 
 
+def check_patience(patience_s: float) -> None:
+    """Refuse what is no time to go on trying. Raises `BadConfig`."""
+    if not 0 <= patience_s <= LONGEST_S:
+        raise BadConfig(f"--patience must be from 0 to {LONGEST_S:,} seconds, not {patience_s:g}")
+
+
 @dataclass(frozen=True)
 class Job(Bounds):
     """One run as plain, picklable data: what to read, what to select, how events look, and the limits.
@@ -116,6 +125,8 @@ class Job(Bounds):
     when_full: WhenFull | None = None
     spool_limited: bool = False
     grace_s: float = GRACE_S
+    patience_s: float = PATIENCE_S
+    """How long an event is tried, counted from its first try."""
     checkpoint: str | None = None
     # replay's clock
     speed: float | None = None
@@ -150,6 +161,7 @@ class Job(Bounds):
             ("--fragment-age", self.fragment_age_s),
             ("--grace", self.grace_s),
         )
+        check_patience(self.patience_s)
         for option, value in spans:
             if value is not None and not 0 <= value < float("inf"):
                 raise BadConfig(f"{option} must be a number from 0 on, not {value:g}")

@@ -18,7 +18,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
-from pcapeda.errors import ExitStatus, PcapedaError, SinkDown
+from pcapeda.errors import ExitStatus, PcapedaError
 from pcapeda.mask import masked
 
 LAST_TIME_NS = 253_402_300_799_999_999_999
@@ -438,14 +438,14 @@ class Sink(Protocol):
 class Carrier(Protocol):
     """Several batches on their way to a sink at once, from one thread that need not wait for each.
 
-    A sink may offer one by `carrier()`; its promise is that of `Sink.send`, with the `SinkDown` as a value. One who
-    calls `landed` often enough gets an answer for each batch.
+    A sink may offer one by `carrier()`; its promise is that of `Sink.send`, with what would be raised as a value. One
+    who calls `landed` often enough gets an answer for each batch.
     """
 
     def start(self, batch: Batch) -> int:
         """Send off a batch and return at once, with the number by which `landed` tells of it."""
 
-    def landed(self, timeout_s: float) -> list[tuple[int, Outcome | SinkDown]]:
+    def landed(self, timeout_s: float) -> list[tuple[int, Outcome | BaseException]]:
         """What became of which since the last call. Waits up to so many seconds until there is something to tell."""
 
     def close(self) -> None:
@@ -587,7 +587,7 @@ class Report:
             return ExitStatus.INTERRUPTED
         if self.bad_inputs:
             return ExitStatus.USAGE
-        return ExitStatus.INCOMPLETE if self.lost else ExitStatus.OK
+        return ExitStatus.INCOMPLETE if self.lost or not self.adds_up() else ExitStatus.OK
 
     def adds_up(self) -> bool:
         """Whether everything read is accounted for."""

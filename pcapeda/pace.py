@@ -47,22 +47,25 @@ class TokenBucket:
 
 @dataclass(frozen=True)
 class Backoff:
-    """Exponential backoff with full jitter (AWS Architecture Blog, 2015): a random part of a doubling, capped wait."""
+    """Backoff with full jitter (AWS Architecture Blog, 2015): a random part of a wait that grows, up to a cap.
+
+    The wait grows with the age of what is tried, of which it is `share` (above 0), so that tries which came early, in
+    the company of others, cost it nothing. While the other side takes anything it stays at `calm_ns`; beyond that it
+    grows only with the time since something was taken.
+    """
 
     base_ns: int
+    calm_ns: int
     cap_ns: int
-    attempts: int
-    """Tries in all, the first one included."""
+    share: float
 
-    def delay(self, attempt: int, random: Callable[[], float]) -> int | None:
-        """Nanoseconds to wait after try number `attempt` (from 1) failed; None when it was the last.
+    def delay(self, age_ns: int, quiet_ns: int, random: Callable[[], float]) -> int:
+        """Nanoseconds to wait after a try failed that ended so long after the first one began.
 
-        `random` gives numbers in [0, 1).
+        `quiet_ns` is how long nothing has been taken; `random` gives numbers in [0, 1).
         """
-        if attempt >= self.attempts:
-            return None
-        ceiling = min(self.cap_ns, self.base_ns << min(attempt - 1, 62))
-        return int(random() * ceiling)
+        most = min(self.cap_ns, max(self.calm_ns, int(quiet_ns * self.share)))
+        return int(random() * max(self.base_ns, min(most, int(age_ns * self.share))))
 
 
 class Pace:
@@ -123,39 +126,46 @@ class Pace:
 class RetryBudget:
     """How many requests may be tries of something that failed before, so that an outage does not multiply traffic.
 
-    Every request that delivers something allows one more, up to `burst` are held, and `per_second` flow in so that
-    trying never ends. The requests of a run are thus at most: first tries + deliveries + burst + per_second * seconds.
+    Every request that delivers something allows `earned` more, up to `burst` are held, and `per_second` flow in so that
+    trying never ends. The requests of a run are thus at most: first tries + earned * deliveries + burst + per_second *
+    seconds. With two for each, a service that takes a part of every second request can be kept up with.
     """
 
-    __slots__ = ("_burst_ns", "_cost_ns", "_credit_ns", "_last_ns")
+    __slots__ = ("_burst_ns", "_cost_ns", "_credit_ns", "_earned_ns", "_last_ns")
 
-    def __init__(self, *, per_second: float = 2, burst: int = 32) -> None:
+    def __init__(self, *, per_second: float = 2, burst: int = 32, earned: int = 2) -> None:
         # Credit is kept as the time that would bring it: integers, and one addition.
         self._cost_ns = int(SECOND_NS / per_second)
         self._burst_ns = self._credit_ns = self._cost_ns * burst
+        self._earned_ns = self._cost_ns * earned
         self._last_ns: int | None = None
 
     def delivered(self) -> None:
         """A request delivered something."""
-        self._credit_ns = min(self._credit_ns + self._cost_ns, self._burst_ns)
+        self._credit_ns = min(self._credit_ns + self._earned_ns, self._burst_ns)
 
-    def take(self, now_ns: int) -> int:
-        """Take one and give 0, or take none and give the nanoseconds until there is one by time alone."""
+    def wait(self, now_ns: int) -> int:
+        """Nanoseconds until there is one by time alone; 0 means now. Takes none."""
         if self._last_ns is not None:
             self._credit_ns = min(self._credit_ns + max(now_ns - self._last_ns, 0), self._burst_ns)
         self._last_ns = now_ns
-        if self._credit_ns < self._cost_ns:
-            return self._cost_ns - self._credit_ns
-        self._credit_ns -= self._cost_ns
-        return 0
+        return max(self._cost_ns - self._credit_ns, 0)
+
+    def take(self, now_ns: int) -> int:
+        """Take one and give 0, or take none and give what `wait` does."""
+        wait_ns = self.wait(now_ns)
+        if not wait_ns:
+            self._credit_ns -= self._cost_ns
+        return wait_ns
 
 
 class Breaker:
     """Leaves a dead endpoint alone: after `failures` requests in a row that delivered nothing, one try at a time.
 
-    It then opens for `base_ns`, twice as long after every try that fails, at most `cap_ns`, each with jitter between
-    half and all of it. `opened_ns` tells since when it is open, None while it is closed; `trying` whether the one try
-    is under way.
+    It then opens for `base_ns`, twice as long after every try that fails, at most `cap_ns` and half of the time that it
+    has been open, each with jitter between half and all of it: an outage is noticed to be over once it has lasted half
+    as long again, whatever a single try meets. `opened_ns` tells since when it is open, None while it is closed;
+    `trying` whether the one try is under way.
     """
 
     __slots__ = ("_base_ns", "_cap_ns", "_failed", "_failures", "_pause_ns", "_retry_ns", "opened_ns", "trying")
@@ -197,7 +207,8 @@ class Breaker:
                 self.open(now_ns, random)
         elif self.trying:
             self.trying = False
-            self._pause_ns = min(self._pause_ns * 2, self._cap_ns)
+            half = max((now_ns - self.opened_ns) // 2, self._base_ns)
+            self._pause_ns = min(self._pause_ns * 2, self._cap_ns, half)
             self._retry_ns = now_ns + int(self._pause_ns * (1 + random()) / 2)
 
     def open(self, now_ns: int, random: Callable[[], float]) -> None:

@@ -3,8 +3,9 @@
 import json
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING
 
 from pcapeda.errors import BadConfig
@@ -18,6 +19,7 @@ from pcapeda.model import Datagram, Report
 from pcapeda.net.extract import Extractor
 from pcapeda.net.files import Capture, expand
 from pcapeda.net.filter import Filter
+from pcapeda.own_files import read_regular
 from pcapeda.rules.buses import bus_notes, bus_of
 from pcapeda.rules.dialects import in_dialect
 from pcapeda.rules.load import load
@@ -35,6 +37,20 @@ MIB = 1 << 20
 SECOND_NS = 1_000_000_000
 TARGET = "target.json"
 """The file in a spool that says for which bus its events are."""
+
+TARGET_VERSION, MOST_TARGET_BYTES = 1, 1 << 16
+_TEXT = (str, NoneType)
+_TARGET: dict[str, tuple[type, ...]] = {
+    "name": _TEXT,
+    "region": _TEXT,
+    "profile": _TEXT,
+    "endpoint_url": _TEXT,
+    "max_request_bytes": (int,),
+    "transport": (str,),
+    "groups": (int, NoneType),
+    "raw": (bool,),
+}
+"""Its members, each a field of `Bus`, and what their values are."""
 
 ORDERED_REQUESTS = 2
 """Requests in flight where order is kept: the entries of one are chosen while the other is under way; more would only
@@ -87,23 +103,25 @@ def make_filter(job: Job) -> Filter | None:
 def open_spool(job: Job, note: Note, say: Note, report: Report) -> Spool:
     """The spool of a job, which keeps events for one bus. Raises `BadConfig` if it holds some for another."""
     assert job.spool is not None
-    spool = Spool(job.spool, max_bytes=(job.spool_max_mib or SPOOL_MIB) * MIB, when_full=job.when_full or "block")
     kept_for = spool_target(job.spool)
+    spool = Spool(job.spool, max_bytes=(job.spool_max_mib or SPOOL_MIB) * MIB, when_full=job.when_full or "block")
     wanted = replace(job.bus, max_request_bytes=quotas.REQUEST_BYTES)
-    if len(spool) and kept_for is not None and kept_for != wanted:
-        spool.close()
-        raise BadConfig(
-            f"--spool {job.spool} holds events for {kept_for.words()}, not for {wanted.words()}",
-            hint=f"give another folder, or deliver them first: pcapeda resend {job.spool}",
-        )
     try:
-        target = Path(job.spool) / TARGET
-        new = target.with_suffix(".new")
-        new.write_text(json.dumps(asdict(wanted), indent=2) + "\n")
-        new.rename(target)
+        if len(spool) and kept_for is None:
+            raise of_no_bus(job.spool)
+        if len(spool) and kept_for != wanted:
+            assert kept_for is not None
+            raise BadConfig(
+                f"--spool {job.spool} holds events for {kept_for.words()}, not for {wanted.words()}",
+                hint=f"give another folder, or deliver them first: pcapeda resend {job.spool}",
+            )
+        spool.label(TARGET, _target_text(wanted))
     except OSError as error:
         spool.close()
-        raise BadConfig(f"--spool {job.spool}: {error.strerror}") from None
+        raise BadConfig(f"--spool {job.spool}: {TARGET}: {error.strerror}") from None
+    except BadConfig:
+        spool.close()
+        raise
     tell_of(spool, note, say, report)
     return spool
 
@@ -118,13 +136,59 @@ def tell_of(spool: Spool, note: Note, say: Note, report: Report) -> None:
         note(sentence)
 
 
+def _target_text(bus: Bus) -> bytes:
+    return (
+        json.dumps({"version": TARGET_VERSION} | {name: getattr(bus, name) for name in _TARGET}, indent=2) + "\n"
+    ).encode()
+
+
 def spool_target(folder: str) -> Bus | None:
-    """The bus that a spool keeps events for, if it says so."""
+    """The bus that a spool keeps events for; None if there is no such spool, or nothing in it that says so.
+
+    Raises `BadConfig` for what cannot be read or understood to the last member: a guess could send events to the
+    wrong bus.
+    """
+    path = Path(folder) / TARGET
     try:
-        told = json.loads((Path(folder) / TARGET).read_text())
-        return Bus(**told)
-    except (OSError, ValueError, TypeError):
+        told = json.loads(read_regular(path, MOST_TARGET_BYTES))
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise _bad_target(path, f"cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError):
+        raise _bad_target(path, "is no JSON") from None
+    if not isinstance(told, dict):
+        raise _bad_target(path, "is no JSON object")
+    version = told.pop("version", TARGET_VERSION)
+    if type(version) is not int or version != TARGET_VERSION:
+        raise _bad_target(path, "is of another version of pcapeda")
+    for name, value in told.items():
+        if name not in _TARGET:
+            raise _bad_target(path, f"has a member that this version does not know ({quotas.shown(name)})")
+        if type(value) not in _TARGET[name]:
+            raise _bad_target(path, f"has a value of {name} that this version does not understand")
+    bus = Bus(**told)
+    try:
+        bus.check()
+    except BadConfig as error:
+        raise _bad_target(path, f"names a bus that cannot be ({error})") from None
+    return bus
+
+
+def _bad_target(path: Path, what: str) -> BadConfig:
+    return BadConfig(
+        f"{path} says for which bus the events of this spool are, but it {what}",
+        hint="use the version of pcapeda that wrote it; or remove the file and name the bus: pcapeda resend "
+        f"{path.parent} --bus NAME",
+    )
+
+
+def of_no_bus(folder: str) -> BadConfig:
+    """The error for a spool with events for nobody knows which bus."""
+    return BadConfig(
+        f"spool {folder} has no {TARGET}: for which bus its events are is not known",
+        hint=f"name it: pcapeda resend {folder} --bus NAME (--bus default for the default one)",
+    )
 
 
 def load_rules(job: Job, note: Note, *, dry: bool = False) -> RuleSet | None:

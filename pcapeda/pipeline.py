@@ -14,10 +14,12 @@ from pcapeda.checkpoint import Checkpoint, identify
 from pcapeda.corridor import BEAT_NS, SILENT, Blocks, Corridor, Watcher, run
 from pcapeda.crew import MOST_RECORDS, Body, Craft, Crew, Piece, entries_of, piece_of
 from pcapeda.delivery import Delivery
+from pcapeda.endings import Guarded, balance, with_report
 from pcapeda.errors import BadCapture, BadConfig, BadFilter, PcapedaError, SinkDown, WorkerLost
 from pcapeda.events import quotas
 from pcapeda.events.shape import Shape
-from pcapeda.job import GRACE_S, Bus, Job
+from pcapeda.identity import asked_of, asked_of_1
+from pcapeda.job import GRACE_S, PATIENCE_S, Bus, Job, check_patience
 from pcapeda.model import Damage, Datagram, Frame, Report, Sink
 from pcapeda.net.extract import Extractor
 from pcapeda.net.files import Capture, expand, is_pipe
@@ -33,6 +35,7 @@ from pcapeda.parts import (
     make_filter,
     make_limits,
     names_in_dns,
+    of_no_bus,
     open_spool,
     tell_of,
 )
@@ -62,17 +65,45 @@ def execute(
 ) -> Report:
     """Open what the job names, run it to its end, close it all, and say what became of everything.
 
-    `sink` defaults to the event bus of `job.bus`; setting `stop` ends the run early and in order; `clock` gives
+    `sink` defaults to the event bus of `job.bus`. One that is given is not closed here: whoever made it closes it, and
+    may use it for several runs. Setting `stop` ends the run early and in order; `clock` gives
     monotonic nanoseconds, `sleep` takes seconds. `source` is what `live_source` made of a job that listens, for those
     who have claimed its sockets and then given up the right to; `workers` are those of this one run of several
     processes, for those who have started them before. Raises `PcapedaError` for what is known before anything is read
     (a bad option, no credentials, an unknown bus or interface); what goes wrong later is in the report.
+
+    A sink that does not account for every entry of a batch ends the run with `BadSink`, and what else a sink or a
+    watcher raises, or Ctrl-C, is raised here, too: each of them once the run has ended in order (after Ctrl-C within
+    `job.grace_s`), with the report as `error.report`.
     """
     job.check()
     job = replace(job, shape=replace(job.shape, groups=job.bus.groups))
     stop = stop or Event()
-    sleep = sleep or partial(_rest, stop)
     report = Report()
+    guarded = Guarded(watcher, stop)
+    try:
+        delivery = _execute(job, sink, guarded, stop, clock, sleep or partial(_rest, stop), source, workers, report)
+    except BaseException as error:
+        with_report(error, report)
+        raise
+    if not report.adds_up():
+        report.failures.append("the counts of this run do not add up: what was delivered is not known")
+    if (broken := guarded.error or delivery.broken) is not None:
+        raise with_report(broken, report)
+    return report
+
+
+def _execute(
+    job: Job,
+    sink: Sink | None,
+    watcher: Guarded,
+    stop: Event,
+    clock: Callable[[], int],
+    sleep: Callable[[float], object],
+    source: "LiveSource | None",
+    workers: Workers | None,
+    report: Report,
+) -> Delivery:
     chosen = None
     if not job.interfaces:
         chosen = make_filter(job)
@@ -89,7 +120,7 @@ def execute(
         try:
             sink.check()
         except SinkDown as error:
-            if spool is None or not job.interfaces or error.code != UNREACHABLE:
+            if spool is None or not job.interfaces or error.code != UNREACHABLE or error.final:
                 raise
             watcher.note(f"{error}; listening all the same, events are kept in the spool")
         tell_where(sink, watcher)
@@ -100,6 +131,7 @@ def execute(
             spool=spool,
             keep_limited=job.spool_limited,
             live=bool(job.interfaces),
+            patience_ns=int(job.patience_s * SECOND_NS),
             clock=clock,
             sleep=sleep,
             stopping=stop.is_set,
@@ -126,16 +158,29 @@ def execute(
                 elif workers is None:
                     workers = stack.enter_context(Workers(job.jobs - 1))
                 _replay(corridor, captures, chosen, workers, over)
-        finally:
-            report.interrupted = stop.is_set()
-            corridor.end()
-            delivery.finish(give_up=over)
-            corridor.watch()
-            report.ended_by = delivery.down
-            if checkpoint is not None and checkpoint.problem is not None:
-                report.failures.append(checkpoint.problem)
-                watcher.note(checkpoint.problem)
-    return report
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                stop.set()  # Ctrl-C: what was read has the grace to be delivered, and no more
+            _end(corridor, over)
+            balance(report)
+            raise
+        _end(corridor, over)
+    return delivery
+
+
+def _end(corridor: Corridor, over: Callable[[], bool]) -> None:
+    """Deliver or keep what is left, and complete the report."""
+    delivery, report, checkpoint = corridor.delivery, corridor.report, corridor.checkpoint
+    report.interrupted = corridor.stop.is_set()
+    try:
+        corridor.end()
+        delivery.finish(give_up=over)
+        corridor.watch()
+    finally:
+        report.ended_by = delivery.down
+        if checkpoint is not None and checkpoint.problem is not None:
+            report.failures.append(checkpoint.problem)
+            corridor.watcher.note(checkpoint.problem)
 
 
 def tell_where(sink: Sink, watcher: Watcher) -> None:
@@ -211,7 +256,8 @@ def _replay_one(
     place = None
     if corridor.checkpoint is not None:
         try:
-            place = corridor.checkpoint.place(identify(path, _asked_of(corridor.job)), loop)
+            key, former = identify(path, asked_of(corridor.job), asked_of_1(corridor.job))
+            place = corridor.checkpoint.place(key, loop, former)
         except BadConfig as error:
             report.bad_inputs += 1
             report.failures.append(str(error))
@@ -372,21 +418,13 @@ def _tee(blocks: Blocks, writer: "CaptureWriter", clock: Callable[[], int]) -> I
         yield block
 
 
-def _asked_of(job: Job) -> str:
-    """What else than its content decides what is sent of a capture, and where to."""
-    bus = replace(job.bus, max_request_bytes=0)
-    reassembly = (job.fragment_age_s, job.fragment_mib)
-    asked = (job.filter, sorted(job.ports), job.decapsulate, reassembly, job.shape, bus)
-    # A run without summaries is known by what it was known by before there were any.
-    return repr((*asked, job.summaries, job.hold_ns, job.max_flows, job.group) if job.summaries else asked)
-
-
 def resend(
     folder: str,
-    bus: Bus,
+    bus: Bus | None,
     *,
     aside: Literal["dead", "limited"] | None = None,
     grace_s: float = GRACE_S,
+    patience_s: float = PATIENCE_S,
     sink: Sink | None = None,
     watcher: Watcher = SILENT,
     stop: Event | None = None,
@@ -396,8 +434,10 @@ def resend(
 ) -> Report:
     """Deliver what waits in a spool, or `aside` in it, to `bus`, oldest first; gives what became of it.
 
-    What could not be delivered stays where it is. `stop` ends it at any point without loss; `on_step` is called often
-    with the counts so far. Raises `PcapedaError` for what is known before anything is sent.
+    (`bus` None: it is not known, and so nothing that waits can be delivered.) Each event is tried for `patience_s`
+    seconds; what could not be delivered stays where it is. A `sink` that is given is not closed here. `stop` ends it at
+    any point without loss; `on_step` is called often with the counts so far. Raises `PcapedaError` for what is known
+    before anything is sent.
     """
     stop = stop or Event()
     report = Report()
@@ -408,6 +448,11 @@ def resend(
         raise BadConfig(f"{folder}: {what}")
     with ExitStack() as stack:
         spool = stack.enter_context(Spool(place, letters=aside is not None))
+        if bus is None:
+            if len(spool):
+                raise of_no_bus(folder)
+            bus = Bus()
+        check_patience(patience_s)
         tell_of(spool, watcher.note, watcher.say, report)
         if sink is None:
             sink = event_bus(bus)
@@ -418,15 +463,23 @@ def resend(
             sink,
             report,
             spool=spool,
+            patience_ns=int(patience_s * SECOND_NS),
             clock=clock,
             sleep=sleep or partial(_rest, stop),
             stopping=stop.is_set,
             on_wait=lambda: on_step(report),
             note=watcher.note,
         )
-        delivery.finish(give_up=_Grace(stop, clock, grace_s, watcher.say))
-        report.interrupted = stop.is_set()
-        report.ended_by = delivery.down
+        try:
+            delivery.finish(give_up=_Grace(stop, clock, grace_s, watcher.say))
+        except BaseException as error:
+            with_report(error, report)
+            raise
+        finally:
+            report.interrupted = stop.is_set()
+            report.ended_by = delivery.down
+        if delivery.broken is not None:
+            raise with_report(delivery.broken, report)
     return report
 
 

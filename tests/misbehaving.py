@@ -1,7 +1,8 @@
 """A PutEvents endpoint that misbehaves as told, in a process of its own: real HTTP, and a memory of what it took.
 
 `python -m tests.misbehaving FAULT` prints its URL and serves until it is killed. GET /told answers with what was seen
-so far, GET /fault/NAME changes the fault (expired:KEY: who signs with that access key is told that it has expired).
+so far, GET /fault/NAME changes the fault (expired:KEY: who signs with that access key is told that it has expired;
+harsh:SEED: a mix of all, from that seed; large:BYTES: a larger request meets HTTP 413).
 Each request is checked as the service does: signed, one to ten entries, less than a megabyte, details that are JSON
 objects, all that is required and nothing unknown. What breaks a rule is refused, and `told` fails the test; so it does
 when an event comes while a request that holds it is still unanswered.
@@ -68,7 +69,8 @@ class Server(ThreadingHTTPServer):
     def __init__(self, fault: str) -> None:
         self.fault = fault
         self.lock = threading.Lock()
-        self.random = random.Random(11)
+        seed = fault.partition(":")[2]
+        self.random = random.Random(int(seed) if fault.startswith("harsh") else 11)
         self.accepted: Counter[str] = Counter()
         self.unanswered: Counter[str] = Counter()
         """How often an entry was taken without its sender being told."""
@@ -140,6 +142,8 @@ class Handler(Quiet, BaseHTTPRequestHandler):
             reply = REFUSAL if broken else self.decide(entries)
         if self.server.fault == "slow":
             time.sleep(self.server.random.uniform(0.02, 0.2))
+        elif self.server.fault.startswith("harsh"):
+            time.sleep(0.02)
         with self.server.lock:
             self.server.under_way -= ids
         if reply is None:
@@ -184,6 +188,10 @@ class Handler(Quiet, BaseHTTPRequestHandler):
             fault = server.random.choice(FAULTS[1:-1])
         if fault == "dead" or (fault == "outage" and time.monotonic() - server.broke_down < OUTAGE_S):
             return None
+        if fault.startswith("harsh"):
+            return self.harsh(events)
+        if fault.startswith("large:") and int(self.headers["Content-Length"]) > int(fault.partition(":")[2]):
+            return 413, b"<html>413 Request Entity Too Large</html>"
         if fault == "throttling" and not server.has_tokens(len(events)):
             return 400, b'{"__type": "ThrottlingException", "message": "Rate exceeded"}'
         if fault == "errors" and chance < 0.3:
@@ -203,6 +211,33 @@ class Handler(Quiet, BaseHTTPRequestHandler):
         if (fault == "reset-after" and chance < 0.2) or (fault == "malformed" and chance < 0.2):
             server.unanswered.update(one for ids in events for one in ids)
             return None if fault == "reset-after" else (200, server.random.choice(GARBAGE))
+        failures = sum("ErrorCode" in result for result in results)
+        return 200, json.dumps({"FailedEntryCount": failures, "Entries": results}).encode()
+
+    def harsh(self, events: list[list[str]]) -> tuple[int, bytes] | None:
+        """A service on its worst day: one request in five throttled, one in ten HTTP 500, one in ten reset, one answer
+        in twenty lost, of the rest one event in five failed; and for three seconds nobody there."""
+        server = self.server
+        if time.monotonic() - server.broke_down < OUTAGE_S:
+            return None
+        chance = server.random.random()
+        if chance < 0.2:
+            return 400, b'{"__type": "ThrottlingException", "message": "Rate exceeded"}'
+        if chance < 0.3:
+            return 500, b'{"__type": "InternalFailure"}'
+        if chance < 0.4:
+            return None
+        results: list[dict[str, str]] = []
+        for ids in events:
+            if server.random.random() < 0.2:
+                results.append({"ErrorCode": "InternalFailure", "ErrorMessage": "as told"})
+            else:
+                server.accepted.update(ids)
+                results.append({"EventId": f"e-{ids[0]}"})
+        if chance < 0.45:
+            taken = (one for ids, told in zip(events, results, strict=True) if "EventId" in told for one in ids)
+            server.unanswered.update(taken)
+            return None
         failures = sum("ErrorCode" in result for result in results)
         return 200, json.dumps({"FailedEntryCount": failures, "Entries": results}).encode()
 

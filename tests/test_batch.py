@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcapeda.events.batch import Batcher
+from pcapeda.events.batch import Batcher, Lanes
 from pcapeda.model import Batch, BatchLimits, Entry
 
 SECOND_NS = 1_000_000_000
@@ -85,3 +85,27 @@ def test_every_entry_comes_out_once_in_order_and_within_the_limits(
     note(batcher.take())
     assert [one.id for batch in batches for one in batch.entries] == [str(number) for number in range(len(steps))]
     assert len(batcher) == 0
+
+
+def test_many_at_once_are_taken_up_to_the_limits_and_not_beyond() -> None:
+    """add_all() draws the same lines: exactly full is taken, one byte or one entry more is not, and changes nothing."""
+    batcher = Batcher(BatchLimits(3, 100, SECOND_NS))
+    assert not batcher.add_all([entry(0, 50), entry(1, 51)], 0)
+    assert not batcher.add_all([entry(number) for number in range(4)], 0)
+    assert len(batcher) == 0
+    assert batcher.add_all([entry(0, 50), entry(1, 50)], 7)
+    assert batcher.deadline_ns == 7 + SECOND_NS
+    assert not batcher.add_all([entry(2)], 8)
+    assert batcher.take() == Batch((entry(0, 50), entry(1, 50)), 100)
+    assert batcher.add_all([entry(number) for number in range(3)], 0)
+    assert batcher.due(0) == Batch(tuple(entry(number) for number in range(3)), 3)
+
+
+def test_lanes_are_full_at_sixteen_batches() -> None:
+    """From there on reading stops; one entry fewer is not full yet."""
+    lanes = Lanes(BatchLimits(2, 100, SECOND_NS))
+    for number in range(31):
+        lanes.add(entry(number), 0)
+        assert not lanes.full
+    lanes.add(entry(31), 0)
+    assert lanes.full

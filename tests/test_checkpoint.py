@@ -192,13 +192,13 @@ def test_a_capture_is_known_by_its_content_and_what_is_asked_of_it(tmp_path: Pat
     large = bytearray(os.urandom(3 * EDGE))
     (tmp_path / "a").write_bytes(large)
     (tmp_path / "b").write_bytes(large)
-    keys = {identify(str(tmp_path / "a"), "x")}
-    assert identify(str(tmp_path / "b"), "x") in keys
-    keys.add(identify(str(tmp_path / "a"), "y"))
+    keys = set(identify(str(tmp_path / "a"), "x"))
+    assert set(identify(str(tmp_path / "b"), "x")) == keys
+    keys.update(identify(str(tmp_path / "a"), "y"))
     for change in (lambda: large.append(0), lambda: large.__setitem__(0, 1), lambda: large.__setitem__(-1, 7)):
         change()
         (tmp_path / "b").write_bytes(large)
-        keys.add(identify(str(tmp_path / "b"), "x"))
+        keys.update(identify(str(tmp_path / "b"), "x"))
     assert len(keys) == 5
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(BadConfig, match="no regular file"):
@@ -279,6 +279,9 @@ def test_whatever_ends_a_run_each_datagram_counts_once(
         Job(captures=("a",), spool_max_mib=100),
         Job(captures=("a",), spool="s", spool_max_mib=1),
         Job(captures=("a",), grace_s=-1),
+        Job(captures=("a",), patience_s=-1),
+        Job(captures=("a",), patience_s=float("nan")),
+        Job(captures=("a",), patience_s=86_401),
     ],
 )
 def test_what_cannot_be_kept_is_refused(job: Job) -> None:

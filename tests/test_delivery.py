@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcapeda.delivery import MAX_WAITING, MOST_IN_FLIGHT, PIECE, RETRIES, Delivery
+from pcapeda.delivery import MAX_WAITING, MOST_IN_FLIGHT, PATIENCE_NS, Delivery
 from pcapeda.errors import SinkDown
 from pcapeda.model import Batch, BatchLimits, Entry, Failed, Outcome, Report
 from pcapeda.sinks.aws import LOST
 from pcapeda.sinks.spool import Spool, WhenFull
+from pcapeda.spooling import PIECE
 from tests.clock import FakeClock
 
 
@@ -76,7 +78,7 @@ class Carried(Scripted):
         self.most_under_way = max(self.most_under_way, len(self.under_way))
         return self.started
 
-    def landed(self, timeout_s: float) -> list[tuple[int, Outcome | SinkDown]]:
+    def landed(self, timeout_s: float) -> list[tuple[int, Outcome | BaseException]]:
         self.asked += timeout_s == 0
         if not self.under_way or (timeout_s == 0 and self.asked % 2):
             return []
@@ -135,16 +137,51 @@ def test_what_can_never_succeed_is_not_tried_again() -> None:
     assert report.adds_up()
 
 
-def test_retries_end_and_their_waits_grow() -> None:
-    """An entry that always fails is given up after the last try; the waits follow the backoff, by the clock."""
+def test_an_entry_is_given_up_by_age_and_its_waits_grow() -> None:
+    """An entry that always fails is tried ever more seldom until the patience is over, never after it."""
     clock = FakeClock()
-    sink = Scripted(lambda entry, tries: "again-Throttling")
-    report, _ = deliver(sink, 1, clock=clock)
-    assert sink.tries["0"] == RETRIES.attempts
+    start = clock.now_ns
+    times: list[int] = []
+
+    def answer(entry: Entry, tries: int) -> str:
+        times.append(clock.now_ns)
+        return "again-Throttling"
+
+    report, _ = deliver(Scripted(answer), 1, clock=clock)
     assert report.refused == {"again-Throttling": 1}
-    assert report.retried == RETRIES.attempts - 1
-    assert 10 < sum(clock.slept) < 60
+    assert report.retried == len(times) - 1
+    assert 20 < len(times) < 80
+    assert 280e9 < times[-1] - start <= PATIENCE_NS
+    assert PATIENCE_NS <= clock.now_ns - start < PATIENCE_NS + 21e9
+    gaps = [after - before for before, after in pairwise(times)]
+    assert max(gaps[:5]) < 0.5e9
+    assert min(gaps[-5:]) > 5e9
     assert report.adds_up()
+
+
+@pytest.mark.parametrize("patience_s", [0, 1, 20, 1000])
+def test_patience_is_what_it_is_told_to_be(patience_s: int) -> None:
+    """However long that is, and 0 is one try."""
+    clock, sink = FakeClock(), Scripted(lambda entry, tries: "again-Throttling")
+    report = Report(frames=1, datagrams=1)
+    delivery = Delivery(
+        sink, report, patience_ns=patience_s * 10**9, clock=clock, sleep=clock.sleep, jitter=lambda: 0.5
+    )
+    start = clock.now_ns
+    delivery.add(entry(0))
+    delivery.finish()
+    assert report.refused == {"again-Throttling": 1}
+    assert patience_s * 10**9 <= clock.now_ns - start <= patience_s * 1.3e9 + 10**9
+    assert (report.requests == 1) == (patience_s == 0)
+
+
+def test_what_is_left_of_many_requests_travels_together() -> None:
+    """Three in ten entries of each request fail once: their second tries fill requests, and are few."""
+    clock = FakeClock()
+    sink = Scripted(lambda entry, tries: "again" if tries == 0 and int(entry.id) % 10 < 3 else None, concurrency=8)
+    report, _ = deliver(sink, 1000, clock=clock)
+    assert (report.sent, report.retried) == (1000, 300)
+    assert report.requests <= 100 + 40
 
 
 def test_a_sink_that_is_down_ends_the_trying() -> None:
@@ -236,6 +273,10 @@ def test_a_carrier_has_so_much_under_way_and_is_closed() -> None:
     sink = Carried(lambda entry, tries: None)
     deliver(sink, 200)
     assert (sink.most_under_way, sink.closed, sorted(map(int, sink.taken))) == (4, True, list(range(200)))
+    huge = Carried(lambda entry, tries: None, concurrency=32)
+    huge.limits = BatchLimits(max_entries=10, max_bytes=1_000_000, max_age_ns=10**9)
+    deliver(huge, 400, size=100_000)
+    assert huge.most_under_way == 9, "8 MB and a request, as the documentation says"
     large = Carried(lambda entry, tries: None)
     large.limits = BatchLimits(max_entries=10, max_bytes=10**7, max_age_ns=10**9)
     report, _ = deliver(large, 40, size=MOST_IN_FLIGHT // 25)
@@ -626,3 +667,15 @@ def test_a_clock_that_jumps_loses_nothing(
     assert report.sent + report.spooled == len(fates)
     assert report.refused == {}
     one.close()
+
+
+def test_what_rested_in_the_spool_comes_again(rig: Callable[..., Rig]) -> None:
+    """Entries the bus took no longer, while it took others, are tried anew some minutes later, in the same run."""
+    rig(lambda entry, tries: None).spool.put([entry(number) for number in range(3)])
+    one = rig(lambda entry, tries: "again" if int(entry.id) < 3 and one.clock.now_ns < 1_400e9 else None, live=True)
+    for number in range(10, 800):
+        one.add([number])
+        one.clock.sleep(1)
+        one.delivery.tick()
+    assert {"0", "1", "2"} <= set(one.sink.taken)
+    assert one.finish().spooled == 0

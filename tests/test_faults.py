@@ -170,6 +170,32 @@ def test_summaries_and_reports_are_accounted_for(kind: str, capture: Path, tmp_p
         assert server.told()["requests"] == before
 
 
+@pytest.mark.parametrize(("seed", "transport"), [(0, "fast"), (1, "fast"), (2, "fast"), (1, "boto3")])
+def test_a_harsh_mix_loses_nothing_without_a_spool(
+    seed: int, transport: Transport, capture: Path, everything: set[str], tmp_path: Path
+) -> None:
+    """Throttled, failed, reset, lost, all at once, and an outage of three seconds: what is left of requests travels
+    together, so that all is delivered soon and in a bounded number of requests."""
+    with misbehaving(f"harsh:{seed}") as server:
+        report = execute(Job(captures=(str(capture),), bus=Bus(endpoint_url=server.url, transport=transport)))
+        figures = check(server, report, tmp_path / "none", everything)
+    assert (report.sent, report.refused, report.status()) == (DATAGRAMS, {}, ExitStatus.OK)
+    assert figures["requests"] <= 3 * DATAGRAMS // 10
+
+
+def test_a_request_that_is_too_large_is_halved(capture: Path, everything: set[str], tmp_path: Path) -> None:
+    """Somebody on the way takes less than the service: everything arrives once, in smaller requests, at once."""
+    with misbehaving("large:2500") as server:
+        report = execute(Job(captures=(str(capture),), bus=Bus(endpoint_url=server.url)))
+        figures = check(server, report, tmp_path / "none", everything)
+        assert (report.sent, report.retried, figures["twice"]) == (DATAGRAMS, 0, 0)
+        assert report.status() == ExitStatus.OK
+        assert DATAGRAMS // 10 < figures["requests"] <= DATAGRAMS // 10 * 7
+        server.behave("large:100")
+        report = execute(Job(captures=(str(capture),), count=20, bus=Bus(endpoint_url=server.url)))
+        assert (report.sent, report.refused, report.requests) == (0, {"413": 20}, 2 * 19)
+
+
 def test_a_dead_endpoint_is_hardly_asked_and_the_spool_has_it_all(
     capture: Path, everything: set[str], tmp_path: Path
 ) -> None:

@@ -144,24 +144,27 @@ def test_a_clock_that_steps_back_does_not_starve_the_bucket() -> None:
     assert all(wait <= 6 * SECOND_NS // 10 for wait in waits)
 
 
-def test_backoff_doubles_to_its_cap_with_full_jitter_and_ends() -> None:
-    """The wait is a random part of base × 2^(n-1), at most the cap; after the last try there is none."""
-    backoff = Backoff(base_ns=100, cap_ns=1000, attempts=7)
-    ceilings = [backoff.delay(attempt, lambda: 0.999999) for attempt in range(1, 8)]
-    assert ceilings == [99, 199, 399, 799, 999, 999, None]
-    assert backoff.delay(3, lambda: 0.0) == 0
-    assert Backoff(base_ns=1, cap_ns=10, attempts=10**9).delay(10**6, lambda: 0.5) == 5
+def test_backoff_grows_with_age_to_its_cap_with_full_jitter() -> None:
+    """The wait is a random part of a share of the age, at least of the base, at most of the cap."""
+    backoff = Backoff(base_ns=100, calm_ns=500, cap_ns=1000, share=0.5)
+    ages = (0, 100, 200, 202, 400, 1999, 2000, 10**30)
+    assert [backoff.delay(age, 10**30, lambda: 0.999999) for age in ages] == [99, 99, 99, 100, 199, 998, 999, 999]
+    assert [backoff.delay(age, 0, lambda: 0.999999) for age in ages] == [99, 99, 99, 100, 199, 499, 499, 499]
+    assert [backoff.delay(10**30, quiet, lambda: 0.999999) for quiet in (1000, 1600, 2400)] == [499, 799, 999]
+    assert backoff.delay(500, 500, lambda: 0.0) == 0
+    assert Backoff(base_ns=1, calm_ns=5, cap_ns=10, share=0.5).delay(10**6, 10**6, lambda: 0.5) == 5
 
 
 def test_the_retry_budget_bounds_tries_by_deliveries_and_time() -> None:
-    """Without deliveries: the burst, then two a second. Each delivery allows one more."""
+    """Without deliveries: the burst, then two a second. Each delivery allows two more."""
     budget, now, taken = RetryBudget(per_second=2, burst=8), START, 0
     for _ in range(1000):
         now += SECOND_NS // 100
         taken += budget.take(now) == 0
     assert taken in (8 + 19, 8 + 20)
     budget.delivered()
-    assert budget.take(now) == 0
+    assert budget.wait(now) == 0
+    assert [budget.take(now), budget.take(now)] == [0, 0]
     wait = budget.take(now)
     assert 0 < wait <= SECOND_NS // 2
     assert budget.take(now + wait) == 0
@@ -188,7 +191,13 @@ def test_the_breaker_opens_after_failures_in_a_row_and_tries_one_at_a_time() -> 
         breaker.sending()
         assert breaker.wait(now) > 0, "the one try is under way"
         breaker.failed(now, lambda: 1.0)
-    assert pauses == [1, 2, 4, 8, 8, 8]
+    assert pauses == [1, 1, 1, 1, 2, 3]  # twice as long, and half of the time so far at most
+    for _ in range(6):
+        pauses.append(breaker.wait(now) // SECOND_NS)
+        now += breaker.wait(now)
+        breaker.sending()
+        breaker.failed(now, lambda: 1.0)
+    assert pauses[-3:] == [8, 8, 8]
     breaker.failed(now, lambda: 1.0)  # the answer to a request from before it opened
     assert breaker.wait(now) == 8 * SECOND_NS
     breaker.answered()

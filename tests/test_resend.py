@@ -37,6 +37,8 @@ MIXED = FIXTURES / "mixed.pcap"
         (["resend", FIXTURES, "--limited"], "nothing that limits refused"),
         (["resend", FIXTURES, "--limited", "--dead"], "give one of them"),
         (["replay", MIXED, "--spool-limited"], "--spool DIR"),
+        (["replay", MIXED, "--patience", "-1"], "--patience"),
+        (["resend", FIXTURES, "--patience", "86401"], "--patience"),
         (["resend"], "DIR"),
     ],
 )

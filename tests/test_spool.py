@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -344,6 +345,39 @@ def test_a_full_disk_loses_nothing_that_was_acknowledged(small_disk: Path) -> No
         spool.done(again)
         spool.put([entry(7)])
         assert numbers(spool.take(5)) == [7]
+
+
+def test_on_a_full_disk_the_oldest_gives_way_if_so_asked(small_disk: Path) -> None:
+    """`drop-oldest`: what is new is kept although the disk has no room; every entry is kept or counted."""
+    given = dropped = 0
+    with Spool(small_disk, max_bytes=1 << 19, when_full="drop-oldest") as spool:
+        for first in range(0, 4000, 40):
+            put = spool.put([entry(number, 50) for number in range(first, first + 40)])
+            given, dropped = given + 40, dropped + put.dropped
+            assert put.taken == 40
+        assert spool.pushed_out.entries > 1000
+        assert len(spool) + spool.pushed_out.entries + dropped == given
+        left = numbers(spool.take(10_000))
+        assert left == list(range(4000 - len(left), 4000))
+        assert len(left) > 100
+        everything = spool.put([entry(number, 50) for number in range(4000, 8000)])
+        assert 0 < everything.dropped < 4000
+        spool.rewind()
+        assert numbers(spool.take(10_000)) == list(range(4000 + everything.dropped, 8000))
+    with Spool(small_disk) as spool:
+        assert numbers(spool.take(10_000))[-1] == 7999
+
+
+def test_a_disk_that_is_full_of_other_things_keeps_nothing_and_says_so(small_disk: Path) -> None:
+    """With nothing left to drop, `drop-oldest` fails as the others do, with the reason."""
+    with Spool(small_disk, when_full="drop-oldest") as spool:
+        with suppress(OSError), (small_disk / "other").open("wb", buffering=0) as other:
+            while True:
+                other.write(bytes(4096))
+        with pytest.raises(SpoolFailed, match="No space left") as caught:
+            spool.put([entry(1), entry(2)])
+        assert caught.value.full
+        assert len(spool) == 0
 
 
 WRITER = """

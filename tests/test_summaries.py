@@ -11,18 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pcapeda.delivery import Delivery
 from pcapeda.errors import BadConfig, ExitStatus
-from pcapeda.events.flows import FlowTable
+from pcapeda.events.flows import FlowTable, Told
 from pcapeda.events.groups import Grouper
 from pcapeda.events.schema import schema
 from pcapeda.events.shape import Shape
 from pcapeda.job import Job
 from pcapeda.limits import Bounds, Limits
 from pcapeda.model import BatchLimits, Entry, Frame, Report
+from pcapeda.parts import make_limits
 from pcapeda.pipeline import execute
 from pcapeda.rules.pattern import Pattern
 from pcapeda.sinks.memory import MemorySink
-from pcapeda.summaries import Reporter
+from pcapeda.summaries import Outbox, Reporter
 from tests.clock import FakeClock
 from tests.command import FAKE_AWS, FIXTURES, pcapeda
 from tests.datagrams import EXAMPLE
@@ -357,3 +359,28 @@ def test_rules_choose_among_summaries(tmp_path: Path) -> None:
     assert len(sink.entries) > 0
     assert report.unselected["no rule"] == report.datagrams - report.sent > 0
     assert report.adds_up()
+
+
+def test_summaries_that_wait_for_the_rate_have_so_much_room() -> None:
+    """Live, as many are held back as there is room for; beyond that the oldest are refused, and the newest go later."""
+    job = Job(interfaces=("lo",), max_rate=1, burst=1, aggregate_s=1)
+    clock, report, sink = FakeClock(), Report(), MemorySink()
+    delivery = Delivery(sink, report, clock=clock, sleep=clock.sleep)
+    outbox = Outbox(
+        delivery,
+        make_limits(job, costs_money=False),
+        report,
+        clock=clock,
+        wait_for_rate=lambda: True,
+        judged=lambda entry: entry,
+        note=lambda sentence: None,
+        room=3,
+    )
+    told = [Told(Entry("s", "t", "{}", None, (), 1, f"{number:032x}"), None) for number in range(10)]
+    outbox.tell(told, 0)
+    assert report.refused == {"rate limit": 6}  # one went at once, three wait
+    for _ in range(3):
+        clock.sleep(1)
+        outbox.release()
+    delivery.finish()
+    assert [int(entry.id, 16) for entry in sink.entries] == [0, 7, 8, 9]

@@ -361,6 +361,17 @@ GraceOption = Annotated[
         rich_help_panel=SAFETY,
     ),
 ]
+PatienceOption = Annotated[
+    float,
+    typer.Option(
+        "--patience",
+        metavar="S",
+        min=0,
+        max=86_400,
+        help="Give an event up when it could not be delivered for S seconds: to the spool if there is one.",
+        rich_help_panel=SAFETY,
+    ),
+]
 RulesOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -465,6 +476,7 @@ class Shared:
     when_full: WhenFullOption = None
     spool_limited: SpoolLimitedOption = False
     grace: GraceOption = 10.0
+    patience: PatienceOption = 300.0
     dry_run: DryRunOption = False
     output: OutputOption = None
     quiet: QuietOption = False

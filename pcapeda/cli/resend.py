@@ -26,6 +26,7 @@ def resend(
     raw: options.RawOption = False,
     price: options.PriceOption = None,
     grace: options.GraceOption = 10.0,
+    patience: options.PatienceOption = 300.0,
     quiet: options.QuietOption = False,
     log: options.LogOption = options.Log.TEXT,
 ) -> None:
@@ -44,7 +45,9 @@ def resend(
     if dead and limited:
         raise BadConfig("--dead and --limited are two places in a spool: give one of them")
     aside: Literal["dead", "limited"] | None = "dead" if dead else "limited" if limited else None
-    meant = spool_target(folder) or Bus()
+    told = spool_target(folder)
+    known = told is not None or bus is not None or endpoint_url is not None
+    meant = told or Bus()
     target = Bus(
         bus if bus is not None else meant.name,
         region if region is not None else meant.region,
@@ -61,7 +64,16 @@ def resend(
     tariff = quotas.tariff(v2=target.v2, price=price)
     voice = open_voice({"log": log, "quiet": quiet}, costs_money=True, tariff=tariff, progress=True)
     with stopped_by_signals(voice.stopped) as stop, closing(voice):
-        report = deliver(folder, target, aside=aside, grace_s=grace, watcher=voice, stop=stop, on_step=voice.drained)
+        report = deliver(
+            folder,
+            target if known else None,
+            aside=aside,
+            grace_s=grace,
+            patience_s=patience,
+            watcher=voice,
+            stop=stop,
+            on_step=voice.drained,
+        )
     if report.ended_by is not None:
         voice.complain(report.ended_by)
     voice.summary(report)

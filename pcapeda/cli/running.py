@@ -258,6 +258,7 @@ def make_job(given: Mapping[str, Any], **own: Any) -> "Job":
         when_full=given["when_full"] and given["when_full"].value,
         spool_limited=given["spool_limited"],
         grace_s=given["grace"],
+        patience_s=given["patience"],
         **own,
     )
     job.check()

@@ -8,6 +8,7 @@ from types import TracebackType
 from pcapeda.errors import BadConfig, CannotWrite
 from pcapeda.model import Frame
 from pcapeda.net.pcapng import ENHANCED, IF_NAME, IF_TSOFFSET, IF_TSRESOL, INTERFACE, LONGEST_NAME, SECTION, SIMPLE
+from pcapeda.own_files import create
 
 FLUSH_BYTES = 1 << 18
 """So much is kept back until the next flush; then it goes to the file in one piece."""
@@ -36,7 +37,7 @@ class CaptureWriter:
         self._pending: list[bytes] = []
         self._pending_size = 0
         try:
-            self._fd: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+            self._fd: int | None = create(path)
         except OSError as error:
             raise BadConfig(f"{path}: cannot be written ({error.strerror})") from None
         self._begin_section()

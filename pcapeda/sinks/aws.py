@@ -39,6 +39,9 @@ WORTH_ANOTHER_TRY = THROTTLED | {
 """Codes that pass by themselves. Every other code of an entry is final, those that nobody knows among them: another
 try of what the service has judged would only multiply requests."""
 
+TOO_LARGE = frozenset({"413", "RequestEntityTooLarge", "RequestEntityTooLargeException", "PayloadTooLargeException"})
+"""Codes of whole requests that are larger than somebody on the way takes: half of one may pass."""
+
 REFUSED = frozenset(
     {
         "AccessDenied",
@@ -66,9 +69,6 @@ REFUSED = frozenset(
 )
 """Codes of whole requests that the next request would meet too."""
 
-TOO_LARGE = "413"
-"""The code of a request that is larger than the other side takes: its entries may fare better in smaller ones."""
-
 SUCCESSES = ("PUBLISHED", "DEDUPLICATED")
 """What EventBridge v2 says of entries it took, or had already (`eventbridgev2` 2025-05-15, SuccessCode)."""
 
@@ -84,7 +84,10 @@ def said(response: Any) -> tuple[str, str, int]:
     """The same of an answer as the SDK has read it."""
     told = response.get("Error", {})
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-    return short_code(told.get("Code")), one_line(told.get("Message") or ""), status
+    code = short_code(told.get("Code"))
+    if status == 413 and code not in TOO_LARGE:
+        code = "413"
+    return code, one_line(told.get("Message") or ""), status
 
 
 def refused_for_good(code: str, status: int) -> bool:
@@ -105,7 +108,7 @@ def refusal(code: str, words: str) -> SinkDown:
 def refused_request(batch: Batch, code: str, words: str, status: int) -> Outcome | SinkDown:
     """What the answer to a whole request means that is an error: for each entry, or for all that could follow."""
     if status == 413:
-        return none_of(batch, TOO_LARGE, words or code, again=True)
+        return none_of(batch, "413", words or code, again=True)
     if refused_for_good(code, status):
         return refusal(code, words)
     return none_of(batch, code, words, again=passes(code, status))

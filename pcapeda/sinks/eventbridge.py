@@ -157,7 +157,7 @@ class EventBridgeSink:
             pass
         self._lines.append(flights)
         ((_, outcome),) = landed
-        if isinstance(outcome, SinkDown):
+        if isinstance(outcome, BaseException):
             raise outcome
         return outcome
 
@@ -254,7 +254,7 @@ class _Flights:
         self._batches[number] = batch
         return number
 
-    def landed(self, timeout_s: float) -> list[tuple[int, Outcome | SinkDown]]:
+    def landed(self, timeout_s: float) -> list[tuple[int, Outcome | BaseException]]:
         ended = self._line.ended(timeout_s)
         return [(number, self._sink._judge(self._batches.pop(number), told)) for number, told in ended]
 

@@ -18,72 +18,60 @@ crash of the whole machine may deliver some of the last entries twice.
 """
 
 import contextlib
+import errno
 import fcntl
-import json
-import mmap
 import os
-import struct
-import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
 from pcapeda.errors import BadConfig, PcapedaError
-from pcapeda.mask import masked
 from pcapeda.model import Entry, Failed
+from pcapeda.own_files import make_folder, open_regular, write_regular
+from pcapeda.sinks.segment import (
+    DONE_FORMAT,
+    FORMAT,
+    FORMAT_1,
+    HEAD,
+    MARK,
+    MAX_RECORD,
+    Kept,
+    Load,
+    Segment,
+    delete_marks,
+    record_of,
+    write_all,
+)
 
-FORMAT = b"pcapeda spool 2\n"
-FORMAT_1 = b"pcapeda spool 1\n"
-DONE_FORMAT = b"pcapeda spool done 1\n"
-MARK = b"\xff\xfepc"
+__all__ = [
+    "DONE_FORMAT",
+    "FORMAT",
+    "FORMAT_1",
+    "MARK",
+    "MAX_RECORD",
+    "Kept",
+    "Load",
+    "Put",
+    "Spool",
+    "SpoolFailed",
+    "WhenFull",
+    "record_of",
+]
+
 SEGMENT_BYTES = 8 << 20
-MAX_RECORD = 16 << 20
-"""No record is larger; a length beyond it is damage, not a reason to allocate."""
+LONGEST_NUMBER = 18
+"""Digits of a segment's number: what has more was not made here."""
 
 WhenFull = Literal["block", "drop-oldest", "drop-newest"]
 
-_HEAD = struct.Struct("<4sIII")
-_HEAD_1 = struct.Struct("<4sII")
-_DONE = struct.Struct("<II")
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
 
 class SpoolFailed(PcapedaError):
-    """The disk did not take what was to be kept: full, read-only, gone."""
+    """The disk did not take what was to be kept. `full` tells that it has no room: there may be some later."""
 
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What entries come to: how many they are, the datagrams they stand for, and how many of them stand for none."""
-
-    entries: int = 0
-    datagrams: int = 0
-    bare: int = 0
-
-    @classmethod
-    def of(cls, weights: Iterable[int]) -> "Load":
-        """That of entries which stand for so many datagrams each."""
-        each = list(weights)
-        return cls(len(each), sum(each), each.count(0))
-
-    def __add__(self, other: "Load") -> "Load":
-        return Load(self.entries + other.entries, self.datagrams + other.datagrams, self.bare + other.bare)
-
-    def __sub__(self, other: "Load") -> "Load":
-        return Load(self.entries - other.entries, self.datagrams - other.datagrams, self.bare - other.bare)
-
-
-class Kept(NamedTuple):
-    """An entry in the spool, and where: what `done` wants back."""
-
-    entry: Entry
-    segment: int
-    at: int
-    code: str | None = None
-    """For a dead letter, the code that can never succeed; or the limit that refused it."""
-    message: str = ""
+    def __init__(self, message: str, *, full: bool = False) -> None:
+        super().__init__(message)
+        self.full = full
 
 
 class Put(NamedTuple):
@@ -94,174 +82,18 @@ class Put(NamedTuple):
     dropped: int = 0
 
 
-def record_of(entry: Entry, failed: Failed | None = None) -> bytes:
-    """One record, ready to be appended."""
-    members: dict[str, object] = {
-        "Source": entry.source,
-        "DetailType": entry.detail_type,
-        "Detail": entry.detail,
-        "TimeNs": entry.time_ns,
-        "Resources": entry.resources,
-        "Size": entry.size,
-        "Id": entry.id,
-    }
-    if entry.group is not None:
-        members["Group"] = entry.group
-    if failed is not None:
-        members["Code"], members["Message"] = failed.code, masked(failed.message)
-    # A lone surrogate has no UTF-8; its backslash form is JSON's escape for it, so it comes back as it was.
-    body = _encode(members).encode("utf-8", "backslashreplace")
-    head = struct.pack("<II", len(body), entry.stands_for)
-    return MARK + head + zlib.crc32(body, zlib.crc32(head)).to_bytes(4, "little") + body
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    """Write every byte, or raise OSError: a disk that fills up takes the first part of a write without an error."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-class _Segment:
-    """One file of records: how much of it is sound, what is in it and not done."""
-
-    def __init__(self, folder: Path, number: int) -> None:
-        self.number = number
-        self.path = folder / f"{number:08d}.spool"
-        self.done_path = folder / f"{number:08d}.done"
-        self.size = 0
-        """Bytes on disk."""
-        self.left = Load()
-        """What is not done."""
-        self._done: set[int] = set()
-        self._unmarked: list[int] = []
-
-    def scan(self) -> list[str]:
-        """Read the file once and count the records that are not done; gives what is damaged, in words."""
-        self._done = set(self._read_done())
-        damages: list[str] = []
-        self.left = Load.of(weight for at, weight, _ in self._records(damages) if at not in self._done)
-        self.size = self.path.stat().st_size
-        return damages
-
-    def _records(self, damages: list[str] | None = None) -> Iterator[tuple[int, int, bytes]]:
-        """Offset, weight and body of every sound record, done or not."""
-        with self.path.open("rb") as file:
-            total = os.fstat(file.fileno()).st_size
-            if not total:
-                return
-            with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
-                at = len(FORMAT)
-                head = {FORMAT: _HEAD, FORMAT_1: _HEAD_1}.get(data[:at])
-                if head is None:
-                    if damages is not None:
-                        damages.append(f"{self.path}: not a spool of a version this program knows")
-                    return
-                while at < total:
-                    record = _record_at(data, at, total, head)
-                    if record is not None:
-                        yield at, *record
-                        at += head.size + len(record[1])
-                        continue
-                    if damages is not None:
-                        damages.append(f"{self.path}: cut short or damaged at byte {at:,}")
-                    at = _next_sound(data, at + 1, total, head)
-
-    def waiting(self) -> Iterator[tuple[int, int, Kept | None]]:
-        """Offset, weight and entry of what is not done, in order; None for an entry that cannot be understood."""
-        for at, weight, body in self._records():
-            if at not in self._done:
-                yield at, weight, _kept(body, weight, self.number, at)
-
-    def mark_done(self, records: Iterable[tuple[int, int]]) -> None:
-        """Remember, here and on disk, that these have left: their offsets and weights.
-
-        A disk that takes no mark now is asked again next time.
-        """
-        fresh = {at: weight for at, weight in records if at not in self._done}
-        self._done.update(fresh)
-        self.left -= Load.of(fresh.values())
-        self._unmarked += fresh
-        if not self._unmarked or not self.left.entries:
-            return  # a segment with nothing left is deleted, marks and all
-        marks = b"".join(_DONE.pack(at, zlib.crc32(at.to_bytes(4, "little"))) for at in self._unmarked)
-        with contextlib.suppress(OSError), self.done_path.open("ab", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
-            # A mark that was cut short would put all later ones out of step.
-            whole = max(size - (size - len(DONE_FORMAT)) % _DONE.size, 0) if size >= len(DONE_FORMAT) else 0
-            os.ftruncate(file.fileno(), whole)
-            _write_all(file.fileno(), marks if whole else DONE_FORMAT + marks)
-            self._unmarked.clear()
-
-    def _read_done(self) -> Iterator[int]:
-        try:
-            marks = self.done_path.read_bytes()
-        except FileNotFoundError:
-            return
-        if not marks.startswith(DONE_FORMAT):
-            return
-        for place in range(len(DONE_FORMAT), len(marks) - _DONE.size + 1, _DONE.size):
-            at, crc = _DONE.unpack_from(marks, place)
-            if zlib.crc32(at.to_bytes(4, "little")) == crc:
-                yield at
-
-    def delete(self) -> None:
-        # The records first: done marks without records are harmless, the other way round all would be sent again.
-        self.path.unlink(missing_ok=True)
-        self.done_path.unlink(missing_ok=True)
-
-
-def _record_at(data: mmap.mmap, at: int, total: int, head: struct.Struct) -> tuple[int, bytes] | None:
-    """Weight and body of the record that begins at `at`, or None if there is no sound one."""
-    if total - at < head.size:
-        return None
-    mark, length, *weight, crc = head.unpack_from(data, at)
-    start = at + head.size
-    if mark != MARK or length > min(MAX_RECORD, total - start):
-        return None
-    body = data[start : start + length]
-    sound = zlib.crc32(body, zlib.crc32(data[at + len(MARK) : start - 4])) == crc
-    return (weight[0] if weight else 1, body) if sound else None
-
-
-def _next_sound(data: mmap.mmap, at: int, total: int, head: struct.Struct) -> int:
-    """Where the next sound record begins, or the end."""
-    while (at := data.find(MARK, at)) >= 0:
-        if _record_at(data, at, total, head) is not None:
-            return at
-        at += 1
-    return total
-
-
-def _kept(body: bytes, weight: int, segment: int, at: int) -> Kept | None:
-    try:
-        told = json.loads(body)
-        entry = Entry(
-            str(told["Source"]),
-            str(told["DetailType"]),
-            str(told["Detail"]),
-            None if told["TimeNs"] is None else int(told["TimeNs"]),
-            tuple(map(str, told["Resources"])),
-            int(told["Size"]),
-            str(told["Id"]),
-            stands_for=weight,
-            group=None if told.get("Group") is None else str(told["Group"]),
-        )
-        return Kept(entry, segment, at, told.get("Code"), str(told.get("Message", "")))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return None  # a sound checksum over a body that no version of this format wrote
-
-
 class Spool:
     """A folder of segments that one process at a time writes and drains.
 
     `put` appends and makes it last, `take` gives the oldest entries that are not under way, `done` marks them as
     delivered, `give_back` returns them. `load` is what waits, that under way included, and `len` the number of its
-    entries. `max_bytes` bounds the records on disk; when they would exceed it, `when_full` says what gives way: nothing
-    (`put` takes no more), the oldest segment, or the new entries. `damages` says what could not be read, `unreadable`
-    and `pushed_out` are what left it undelivered since it was opened: not understood, or dropped as the oldest. `dead`
-    and `limited` are spools in folders of their own, of entries that can never succeed and of those that limits
-    refused; `letters` tells that this is one: what fails for good stays. Not safe for several threads.
+    entries. `max_bytes` bounds the records on disk; when they would exceed it, or the disk has no room for them,
+    `when_full` says what gives way: nothing (`put` takes no more), the oldest segment, or the new entries. `damages`
+    says what could not be read; `unreadable`, `pushed_out` and `gone` are what left it undelivered since it was opened:
+    not understood, dropped as the oldest, or taken away on disk by somebody else, which `look` notices (and so does
+    whatever needs the files). `dead` and `limited` are spools in folders of their own, of entries that can never
+    succeed and of those that limits refused; `letters` tells that this is one: what fails for good stays. Not safe for
+    several threads.
 
     Raises `BadConfig` when the folder cannot be used or another process has it, `SpoolFailed` when the disk does not
     take what should be kept.
@@ -282,44 +114,73 @@ class Spool:
         self.damages: list[str] = []
         self.pushed_out = Load()
         self.unreadable = Load()
+        self.gone = Load()
         # Dropping the oldest gives up whole segments: small ones, where the whole is small.
         self._segment_bytes = min(SEGMENT_BYTES, max(max_bytes // 8, 4096))
-        self._segments: deque[_Segment] = deque()
+        self._segments: deque[Segment] = deque()
         self._number = 0
         self._writer: int | None = None
         self._reader: Iterator[tuple[int, int, Kept | None]] | None = None
-        self._reading: _Segment | None = None
+        self._reading: Segment | None = None
         self._read_up_to = 0
         self._returned: deque[Kept] = deque()
         self._asides: dict[str, Spool] = {}
+        self._taken_away: set[int] = set()
+        self._label: tuple[str, bytes] | None = None
+        self._lock: int | None = None
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = (self.folder / "lock").open("a")
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._lock.close()
-                raise BadConfig(
-                    f"spool {self.folder}: another process uses it", hint="stop it, or give another folder"
-                ) from None
+            self._lock = self._claim()
             self._open()
         except OSError as error:
-            raise BadConfig(f"spool {folder}: {error.strerror}") from None
+            self._let_go()
+            raise BadConfig(f"spool {folder}: {_why(error, self.folder)}") from None
+
+    def _claim(self) -> int:
+        """Make the folder if it is not there, and have it for this process alone. Raises `OSError`, `BadConfig`."""
+        make_folder(self.folder)
+        path = self.folder / "lock"
+        lock = open_regular(path, os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is(lock, path):
+                return lock
+        except BlockingIOError:
+            pass
+        except OSError:
+            os.close(lock)
+            raise
+        os.close(lock)
+        raise BadConfig(f"spool {self.folder}: another process uses it", hint="stop it, or give another folder")
 
     def _open(self) -> None:
-        for path in sorted(self.folder.glob("*.spool")):
-            if not path.stem.isdecimal():
+        found = []
+        for path in self.folder.iterdir():
+            if path.suffix not in (".spool", ".done") or not path.stem.isdecimal():
                 continue
-            segment = _Segment(self.folder, int(path.stem))
-            segment.path = path
-            segment.done_path = path.with_suffix(".done")
-            self._number = max(self._number, segment.number)
+            if len(path.stem) > LONGEST_NUMBER:
+                self.damages.append(f"{path}: no name of a segment")
+                continue
+            # A number is not used again while its marks are there: they would tell of other records.
+            self._number = max(self._number, int(path.stem))
+            if path.suffix == ".spool":
+                found.append(path)
+            elif not path.with_suffix(".spool").exists():
+                with contextlib.suppress(OSError):
+                    delete_marks(path)
+        for path in sorted(found, key=lambda path: (int(path.stem), path.name)):
+            self._open_segment(Segment(path))
+
+    def _open_segment(self, segment: Segment) -> None:
+        try:
             damages = segment.scan()
-            self.damages += damages
-            if segment.left.entries:
-                self._segments.append(segment)
-            elif not damages:
-                segment.delete()  # nothing waits in it; a damaged one stays for whoever wants to look
+        except OSError as error:
+            self.damages.append(f"{segment.path}: {error.strerror}")
+            return
+        self.damages += damages
+        if segment.left.entries:
+            self._segments.append(segment)
+        elif not damages:
+            segment.delete()  # nothing waits in it; a damaged one stays for whoever wants to look
 
     def __enter__(self) -> Self:
         return self
@@ -359,6 +220,18 @@ class Spool:
             self._asides[name] = Spool(folder, max_bytes=self.max_bytes, when_full="drop-newest", letters=True)
         return self._asides[name]
 
+    @property
+    def asides(self) -> "dict[str, Spool]":
+        """Those of `dead` and `limited` that were asked for, by these names."""
+        return dict(self._asides)
+
+    def label(self, name: str, content: bytes) -> None:
+        """Keep a small file of this name in the folder, whatever becomes of the folder. Raises `OSError`."""
+        write_regular(self.folder / name, content)
+        self._label = name, content
+
+    # Putting
+
     def put(self, entries: Sequence[Entry]) -> Put:
         """Append entries and sync them."""
         return self._append([record_of(entry) for entry in entries])
@@ -372,8 +245,11 @@ class Spool:
         return self.limited._append([record_of(failed.entry, failed) for failed in failures])
 
     def _append(self, records: list[bytes]) -> Put:
+        self.look()
+        self._have_folder()
         room = self.max_bytes - len(FORMAT)
         oversize = [len(record) > room for record in records]
+        taken = len(records)
         if self.when_full == "drop-oldest":
             # Of the new ones, too, the oldest give way: what is kept is the newest that fits.
             total, first = 0, len(records)
@@ -383,28 +259,43 @@ class Spool:
             chosen = [record for record, large in zip(records[first:], oversize[first:], strict=True) if not large]
             while self._segments and self.size + total > room:
                 self._drop_oldest()
-            taken = len(records)
-        else:
-            chosen, room = [], room - self.size
-            taken = len(records)
-            for number, (record, large) in enumerate(zip(records, oversize, strict=True)):
-                if large:
-                    continue
-                if len(record) > room:
-                    taken = number if self.when_full == "block" else taken
-                    break
-                chosen.append(record)
-                room -= len(record)
-        if chosen:
-            self._write(chosen)
+            return Put(taken, taken - self._write_newest(chosen))
+        chosen, room = [], room - self.size
+        for number, (record, large) in enumerate(zip(records, oversize, strict=True)):
+            if large:
+                continue
+            if len(record) > room:
+                taken = number if self.when_full == "block" else taken
+                break
+            chosen.append(record)
+            room -= len(record)
+        self._write(chosen)
         return Put(taken, taken - len(chosen))
 
+    def _write_newest(self, records: list[bytes]) -> int:
+        """Write records; on a disk without room the oldest gives way, first what is there, then of these. Gives how
+        many of these, from the last on, were written."""
+        while True:
+            try:
+                self._write(records)
+            except SpoolFailed as error:
+                if not error.full or (not self._segments and len(records) < 2):
+                    raise
+                if self._segments:
+                    self._drop_oldest()
+                else:
+                    records = records[-(len(records) // 2) :]
+            else:
+                return len(records)
+
     def _write(self, records: list[bytes]) -> None:
+        if not records:
+            return
         data = b"".join(records)
         segment = None
         try:
             segment, writer = self._writable()
-            _write_all(writer, data)
+            write_all(writer, data)
             os.fsync(writer)
         except OSError as error:
             if segment is not None and self._writer is not None:
@@ -412,31 +303,23 @@ class Spool:
                 with contextlib.suppress(OSError):
                     os.ftruncate(self._writer, segment.size)
             self._seal()
-            raise SpoolFailed(f"spool {self.folder}: {error.strerror}") from None
+            raise self._failed(error) from None
         segment.size += len(data)
-        segment.left += Load.of(_HEAD.unpack_from(record)[2] for record in records)
+        segment.left += Load.of(HEAD.unpack_from(record)[2] for record in records)
         if segment.size >= self._segment_bytes:
             self._seal()
 
-    def _writable(self) -> tuple[_Segment, int]:
+    def _failed(self, error: OSError) -> SpoolFailed:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return SpoolFailed(f"spool {self.folder}: {_why(error, self.folder)}", full=full)
+
+    def _writable(self) -> tuple[Segment, int]:
         """The segment that is written, a new one if there is none. Raises `OSError`."""
         if self._writer is not None:
             return self._segments[-1], self._writer
         self._number += 1
-        segment = _Segment(self.folder, self._number)
-        writer = os.open(segment.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            _write_all(writer, FORMAT)
-            folder = os.open(self.folder, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-        except OSError:
-            os.close(writer)
-            segment.path.unlink(missing_ok=True)
-            raise
-        segment.size = len(FORMAT)
+        segment = Segment(self.folder / f"{self._number:08d}.spool")
+        writer = segment.make()
         self._segments.append(segment)
         self._writer = writer
         return segment, writer
@@ -455,12 +338,52 @@ class Spool:
             self._seal()
         if not self._segments:
             return
-        segment = self._segments.popleft()
-        if self._reading is segment:
-            self._reader = self._reading = None
-        self._returned = deque(kept for kept in self._returned if kept.segment != segment.number)
+        segment = self._segments[0]
         self.pushed_out += segment.left
+        self._forget(segment)
         segment.delete()
+
+    # What others do to the folder
+
+    def look(self) -> None:
+        """Notice what somebody else has taken away from the folder, and count it as `gone`."""
+        for segment in [one for one in self._segments if not one.whole]:
+            self._lose(segment)
+
+    def was_taken_away(self, segment: int) -> bool:
+        """Whether the segment of this number is among what is `gone`."""
+        return segment in self._taken_away
+
+    def _lose(self, segment: Segment) -> None:
+        if self._writer is not None and segment is self._segments[-1]:
+            os.close(self._writer)
+            self._writer = None
+        self.gone += segment.left
+        self._taken_away.add(segment.number)
+        self._forget(segment)
+
+    def _have_folder(self) -> None:
+        """Make the folder anew if it was taken away or replaced. Raises `SpoolFailed`."""
+        if self._lock is not None and _is(self._lock, self.folder / "lock"):
+            return
+        self._let_go()
+        try:
+            self._lock = self._claim()
+            there = [int(path.stem) for path in self.folder.glob("*.*") if path.stem.isdecimal()]
+            self._number = max([self._number, *there])
+            if self._label is not None:
+                self.label(*self._label)
+        except OSError as error:
+            raise self._failed(error) from None
+        except BadConfig as error:
+            raise SpoolFailed(str(error)) from None
+
+    def _let_go(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    # Taking
 
     def take(self, number: int) -> list[Kept]:
         """Up to `number` of the oldest entries that are not under way; they stay on disk until they are `done`."""
@@ -473,17 +396,22 @@ class Spool:
                 break
             assert self._reader is not None
             assert self._reading is not None
-            at, weight, kept = next(self._reader, (0, 0, None))
+            reading = self._reading
+            try:
+                at, weight, kept = next(self._reader, (0, 0, None))
+            except OSError:
+                self._lose(reading)
+                continue
             if kept is not None:
                 got.append(kept)
             elif at:
-                self.damages.append(f"{self._reading.path}: no entry of a version this program knows at byte {at:,}")
+                self.damages.append(f"{reading.path}: no entry of a version this program knows at byte {at:,}")
                 self.unreadable += Load.of([weight])
-                self._reading.mark_done([(at, weight)])
+                reading.mark_done([(at, weight)])
             else:
-                segment, self._reader, self._reading = self._reading, None, None
-                self._forget_if_empty(segment)
-        return got
+                self._reader = self._reading = None
+                self._forget_if_empty(reading)
+        return [kept for kept in got if kept.segment not in self._taken_away]
 
     def _read_next_segment(self) -> bool:
         for segment in self._segments:
@@ -503,7 +431,7 @@ class Spool:
     def done(self, kept: Sequence[Kept]) -> Load:
         """These were delivered, or are given up for good: never give them again.
 
-        Gives what of them was still in the spool: the others were pushed out while they were under way.
+        Gives what of them was still in the spool: the others were pushed out, or taken away, while they were under way.
         """
         there = Load()
         for segment, records in self._by_segment(kept):
@@ -518,19 +446,23 @@ class Spool:
         still = [one for one in kept if one.segment in there]
         self._returned = deque(sorted([*still, *self._returned], key=lambda one: (one.segment, one.at)))
 
-    def _by_segment(self, kept: Iterable[Kept]) -> list[tuple[_Segment, list[tuple[int, int]]]]:
+    def _by_segment(self, kept: Iterable[Kept]) -> list[tuple[Segment, list[tuple[int, int]]]]:
         records: dict[int, list[tuple[int, int]]] = {}
         for one in kept:
             records.setdefault(one.segment, []).append((one.at, one.entry.stands_for))
         return [(segment, records[segment.number]) for segment in self._segments if segment.number in records]
 
-    def _forget_if_empty(self, segment: _Segment) -> None:
+    def _forget_if_empty(self, segment: Segment) -> None:
         written = self._writer is not None and segment is self._segments[-1]
         if not segment.left.entries and not written and segment in self._segments:
-            if segment is self._reading:
-                self._reader = self._reading = None
-            self._segments.remove(segment)
+            self._forget(segment)
             segment.delete()
+
+    def _forget(self, segment: Segment) -> None:
+        if segment is self._reading:
+            self._reader = self._reading = None
+        self._segments.remove(segment)
+        self._returned = deque(kept for kept in self._returned if kept.segment != segment.number)
 
     def close(self) -> None:
         """Let go of the files and of the folder."""
@@ -540,4 +472,19 @@ class Spool:
             self._forget_if_empty(segment)
         for aside in self._asides.values():
             aside.close()
-        self._lock.close()
+        self._let_go()
+
+
+def _is(descriptor: int, path: Path) -> bool:
+    """Whether the open file is what `path` names."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except OSError:
+        return False
+
+
+def _why(error: OSError, folder: Path) -> str:
+    """What the operating system said, and of which file in the folder if it is one."""
+    name = Path(error.filename).name if isinstance(error.filename, str | Path) else ""
+    where = f"{name}: " if name and name != folder.name else ""
+    return f"{where}{error.strerror}"

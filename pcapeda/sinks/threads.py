@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
-from pcapeda.errors import SinkDown
 from pcapeda.model import Batch, Outcome
 
 
@@ -32,16 +31,13 @@ class Senders:
         self._to_send.put((self._flight, batch))
         return self._flight
 
-    def landed(self, timeout_s: float) -> list[tuple[int, Outcome | SinkDown]]:
-        """The outcomes since the last call. Raises what `send` should not have raised."""
-        told: list[tuple[int, Outcome | SinkDown]] = []
+    def landed(self, timeout_s: float) -> list[tuple[int, Outcome | BaseException]]:
+        """The outcomes since the last call, or what `send` raised."""
+        told: list[tuple[int, Outcome | BaseException]] = []
         try:
             while True:
                 wait = timeout_s > 0 and not told
-                number, outcome = self._landed.get(wait, timeout_s) if wait else self._landed.get_nowait()
-                if not isinstance(outcome, Outcome | SinkDown):
-                    raise outcome
-                told.append((number, outcome))
+                told.append(self._landed.get(wait, timeout_s) if wait else self._landed.get_nowait())
         except Empty:
             return told
 
@@ -55,5 +51,5 @@ class Senders:
             number, batch = work
             try:
                 self._landed.put((number, self._send(batch)))
-            except BaseException as error:  # noqa: BLE001 - it is raised where the outcomes are asked for
+            except BaseException as error:  # noqa: BLE001 - it is told where the outcomes are asked for
                 self._landed.put((number, error))
