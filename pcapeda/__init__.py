@@ -11,9 +11,10 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from pcapeda.events.shape import Shape
     from pcapeda.fleet import run_many
+    from pcapeda.iterate import datagrams
     from pcapeda.job import Bus, Job
     from pcapeda.model import Datagram, Entry, Report, Skip
-    from pcapeda.pipeline import datagrams, execute
+    from pcapeda.pipeline import execute
     from pcapeda.sinks.eventbridge import EventBridgeSink
     from pcapeda.sinks.eventbridgev2 import EventBridgeV2Sink
     from pcapeda.sinks.memory import MemorySink
@@ -27,7 +28,7 @@ _HOMES = {
     "Skip": "model",
     "Bus": "job",
     "Job": "job",
-    "datagrams": "pipeline",
+    "datagrams": "iterate",
     "execute": "pipeline",
     "EventBridgeSink": "sinks.eventbridge",
     "EventBridgeV2Sink": "sinks.eventbridgev2",

@@ -4,6 +4,8 @@ Every error that reaches the command line is a `PcapedaError`: one clear sentenc
 the exit status it stands for. Anything else that escapes is a defect of this program.
 """
 
+import re
+from collections.abc import Callable
 from enum import IntEnum
 
 
@@ -37,6 +39,30 @@ class PcapedaError(Exception):
 
 class BadConfig(PcapedaError):
     """An option, or a combination of options, that cannot be honoured."""
+
+
+class BadField(BadConfig):
+    """A value, or a combination of values, that a field of a job cannot have.
+
+    `template` says what is wrong and names fields in braces; `values` take the places of its %s, as in
+    `BadField("{count}: %s is below 1", -1)`. To those who use the library a field is `Job.count`; `told` gives the
+    sentence with the names that others know it by.
+    """
+
+    def __init__(self, template: str, *values: object, owner: str = "Job", hint: str | None = None) -> None:
+        self._parts = template, values, hint
+        told = self.told(lambda field: f"{owner}.{field}")
+        super().__init__(str(told), hint=told.hint)
+
+    def told(self, name: Callable[[str], str]) -> BadConfig:
+        """The same, with the fields called by `name`."""
+        template, values, hint = self._parts
+
+        def named(words: str) -> str:
+            return re.sub(r"\{([\w.]+)\}", lambda match: name(match[1]), words)
+
+        words = named(template)
+        return BadConfig(words % values if values else words, hint=hint and named(hint))
 
 
 class BadCapture(PcapedaError):

@@ -16,8 +16,9 @@ from pcapeda.delivery import Delivery
 from pcapeda.errors import BadCapture, BadConfig, BadFilter, PcapedaError, SinkDown, WorkerLost
 from pcapeda.events import quotas
 from pcapeda.events.shape import Shape
+from pcapeda.iterate import datagrams as datagrams
 from pcapeda.job import GRACE_S, Bus, Job
-from pcapeda.model import Damage, Datagram, Frame, Report, Sink
+from pcapeda.model import Damage, Frame, Report, Sink
 from pcapeda.net.extract import Extractor
 from pcapeda.net.files import Capture, expand
 from pcapeda.net.filter import Filter
@@ -348,7 +349,7 @@ def _tee(blocks: Blocks, writer: "CaptureWriter", clock: Callable[[], int]) -> I
 
 def _asked_of(job: Job) -> str:
     """What else than its content decides what is sent of a capture, and where to."""
-    bus = replace(job.bus, max_request_bytes=0)
+    bus = replace(job.bus, max_request_bytes=quotas.REQUEST_BYTES)
     reassembly = (job.fragment_age_s, job.fragment_mib)
     asked = (job.filter, sorted(job.ports), job.decapsulate, reassembly, job.shape, bus)
     # A run without summaries is known by what it was known by before there were any.
@@ -432,25 +433,3 @@ def _grace(stop: Event, clock: Callable[[], int], grace_s: float, say: Callable[
         return gone_s >= grace_s
 
     return over
-
-
-def datagrams(
-    *captures: str,
-    filter: str | None = None,  # noqa: A002 - the option's name, as everywhere
-    decapsulate: bool = False,
-    report: Report | None = None,
-) -> Iterator[Datagram]:
-    """The UDP datagrams of captures, in order. Counts and damages go to `report`. Raises `BadCapture`, `BadFilter`."""
-    total = report if report is not None else Report()
-    chosen = Filter(filter) if filter else None
-    for path in expand(captures):
-        reading = Report()
-        extractor = Extractor(reading, decapsulate=decapsulate)
-        with Capture(path, note=reading.damages.append) as capture:
-            try:
-                blocks = capture.blocks()
-                for block in blocks if chosen is None else _filtered(blocks, chosen, reading):
-                    yield from extractor.feed_all(block or ())
-            finally:
-                extractor.finish()
-                total.merge(reading)
