@@ -4,6 +4,7 @@ Every error that reaches the command line is a `PcapedaError`: one clear sentenc
 the exit status it stands for. Anything else that escapes is a defect of this program.
 """
 
+import errno
 import re
 from collections.abc import Callable
 from enum import IntEnum
@@ -19,7 +20,7 @@ class ExitStatus(IntEnum):
     USAGE = 2
     """Bad usage or bad input: nothing was done that depends on it."""
     UNAVAILABLE = 3
-    """No rights, no credentials, or the bus cannot be reached."""
+    """No rights, no credentials, or something is missing that may come back: bus, interface, port, room on a disk."""
     INTERRUPTED = 130
     """Interrupted by a signal, after flushing."""
 
@@ -65,6 +66,12 @@ class BadField(BadConfig):
         return BadConfig(words % values if values else words, hint=hint and named(hint))
 
 
+class Unavailable(PcapedaError):
+    """Something that is not there, or not free, and may be later: nobody has to mend a command for it."""
+
+    status = ExitStatus.UNAVAILABLE
+
+
 class BadCapture(PcapedaError):
     """An input that cannot be opened or is no capture at all. (Damage *inside* a capture is a `Damage`, not this.)"""
 
@@ -87,14 +94,12 @@ class BadEvent(PcapedaError):
     """An event that EventBridge would refuse: not an object, or a mandatory field is missing."""
 
 
-class NoSuchInterface(PcapedaError):
-    """A network interface that does not exist."""
+class NoSuchInterface(Unavailable):
+    """A network interface that does not exist: misspelt, or not there yet."""
 
 
-class NoRights(PcapedaError):
+class NoRights(Unavailable):
     """The operating system does not let this process do that."""
-
-    status = ExitStatus.UNAVAILABLE
 
 
 class WorkerLost(PcapedaError):
@@ -103,10 +108,8 @@ class WorkerLost(PcapedaError):
     status = ExitStatus.INCOMPLETE
 
 
-class InterfaceDown(PcapedaError):
-    """An interface that went away, or went down, while it was read."""
-
-    status = ExitStatus.INCOMPLETE
+class InterfaceDown(Unavailable):
+    """An interface that is down, or went down or away while it was read."""
 
 
 class SinkDown(PcapedaError):
@@ -129,3 +132,22 @@ class OutputClosed(SinkDown):
 
     def __init__(self) -> None:
         super().__init__("standard output was closed", code="output closed")
+
+
+_MENDED_BY_HAND = frozenset(
+    getattr(errno, name)
+    for name in ("ENOENT", "ENOTDIR", "EISDIR", "ENAMETOOLONG", "ELOOP", "EINVAL", "EEXIST", "ENOTEMPTY", "EBADF")
+)
+_RIGHTS = frozenset((errno.EACCES, errno.EPERM))
+
+
+def of_system(what: str, problem: OSError) -> PcapedaError:
+    """The error that a refusal of the operating system is: `what` says where.
+
+    A path that cannot be is a person's to mend (`BadConfig`), missing rights are `NoRights`, and all else may be
+    otherwise another time (`Unavailable`): a full disk, an address in use, too many open files.
+    """
+    words = f"{what}: {problem.strerror or problem}"
+    if problem.errno in _MENDED_BY_HAND:
+        return BadConfig(words)
+    return NoRights(words) if problem.errno in _RIGHTS else Unavailable(words)

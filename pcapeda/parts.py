@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pcapeda.errors import BadConfig
+from pcapeda.errors import BadConfig, of_system
 from pcapeda.events import quotas
 from pcapeda.events.flows import FlowTable
 from pcapeda.events.groups import Grouper
@@ -102,7 +102,7 @@ def open_spool(job: Job, note: Note, say: Note, report: Report) -> Spool:
         new.rename(target)
     except OSError as error:
         spool.close()
-        raise BadConfig(f"--spool {job.spool}: {error.strerror}") from None
+        raise of_system(f"--spool {job.spool}", error) from None
     tell_of(spool, note, say, report)
     return spool
 

@@ -13,7 +13,7 @@ from pcapeda.checkpoint import Checkpoint, identify
 from pcapeda.corridor import BEAT_NS, SILENT, Blocks, Corridor, Watcher, run
 from pcapeda.crew import MOST_RECORDS, Body, Craft, Crew, Piece, entries_of, piece_of
 from pcapeda.delivery import Delivery
-from pcapeda.errors import BadCapture, BadConfig, BadFilter, PcapedaError, SinkDown, WorkerLost
+from pcapeda.errors import BadCapture, BadConfig, BadFilter, InterfaceDown, PcapedaError, SinkDown, WorkerLost
 from pcapeda.events import quotas
 from pcapeda.events.shape import Shape
 from pcapeda.iterate import datagrams as datagrams
@@ -132,7 +132,7 @@ def execute(
             corridor.end()
             delivery.finish(give_up=over)
             corridor.watch()
-            report.ended_by = delivery.down
+            report.ended_by = delivery.down or report.ended_by
             if checkpoint is not None and checkpoint.problem is not None:
                 report.failures.append(checkpoint.problem)
                 watcher.note(checkpoint.problem)
@@ -301,8 +301,10 @@ def _sniff(corridor: Corridor, source: "LiveSource", over: Callable[[], bool]) -
 
         try:
             run(blocks, corridor, extractor=extractor, shape=job.shape, live=True, on_tick=on_tick)
-        except PcapedaError as error:
-            # The interface went down, or the file of --write cannot be written: what was read so far is delivered.
+        except InterfaceDown as error:  # what was read so far is delivered
+            report.failures.append(str(error))
+            report.ended_by = error
+        except PcapedaError as error:  # the file of --write cannot be written: the same
             report.failures.append(str(error))
             watcher.note(str(error))
         finally:

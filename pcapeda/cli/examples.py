@@ -13,13 +13,13 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
     ),
     "replay": (
         ("pcapeda replay capture.pcap --dry-run", "Print the events: no account, nothing is sent."),
-        ("pcapeda replay capture.pcap -f 'udp port 514' --bus my-bus --region eu-west-1", ""),
+        ("pcapeda replay capture.pcap --port 514 --bus my-bus --region eu-west-1", ""),
         ("pcapeda replay captures/ --speed 1 --bus my-bus", "A folder of captures, with the captured gaps."),
         ("tcpdump -U -w - -i eth0 udp | pcapeda replay - -n", "What tcpdump sees, as it comes."),
     ),
     "sniff": (
         ("sudo pcapeda sniff -i eth0 --port 514 --dry-run", "Print the events: no account, nothing is sent."),
-        ("sudo pcapeda sniff -i eth0 -f 'udp port 514' --bus my-bus --spool spool/", "Losing nothing in an outage."),
+        ("sudo pcapeda sniff -i eth0 -f 'udp port 514' --bus my-bus --spool spool/", "Keeping events in an outage."),
         ("sudo pcapeda sniff -i any -c 3 -n -o jsonl", "Three datagrams from anywhere, as JSON lines."),
     ),
     "inspect": (
@@ -33,8 +33,8 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
     ),
     "rules test": (
         ("pcapeda rules test capture.pcap --rules rules.json", ""),
-        ("pcapeda rules test capture.pcap --rules rules.json --expect expected.yaml -o junit", "For a CI."),
-        ("pcapeda rules test suite.pcapeda.yaml", "Captures, rules and expectations in one file."),
+        ("pcapeda rules test capture.pcap --rules rules.json --expect expected.yaml", ""),
+        ("pcapeda rules test suite.pcapeda.yaml -o junit", "All that in one file; a report for a CI."),
     ),
     "rules explain": (
         ("pcapeda rules explain event.json --rules rules.json", ""),

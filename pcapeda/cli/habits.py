@@ -87,6 +87,8 @@ def answer(problem: Any, arguments: Sequence[str]) -> PcapedaError:
     words = " ".join(problem.format_message().split()).rstrip(".")
     param = getattr(problem, "param", None)
     if option := getattr(problem, "option_name", None):
+        if "not take a value" in words:
+            return BadConfig(f"{option} takes no value", hint=f"see {path} --help")
         if not hasattr(problem, "possibilities"):  # it is known, and given without its value
             return BadConfig(f"{option} needs a value", hint=f"see {path} --help")
         return BadConfig(f"{_at(path)}no option {_shown(option)}: {_way(option, arguments, context)}")
@@ -122,8 +124,8 @@ def check_captures(command: Any, context: Any) -> None:
     there = [_is_there(one) for one in captures]
     for place, word in enumerate(captures):
         if word.split(" ")[0].lower() in FILTER_WORDS and not any(there[place:]):
-            before = " ".join(map(shlex.quote, captures[:place])) or "CAPTURE"
-            line = f"{context.command_path} {before} -f {shlex.quote(' '.join(captures[place:]))}"
+            before = " ".join(map(_quoted, captures[:place])) or "CAPTURE"
+            line = f"{context.command_path} {before} -f {_quoted(' '.join(captures[place:]))}"
             raise BadConfig(f"a filter goes behind -f: {line}")
         if not there[place] and word in _interfaces():
             raise BadConfig(f"{word} is an interface: pcapeda sniff -i {word}")
@@ -140,9 +142,9 @@ def _way(option: str, arguments: Sequence[str], context: Any) -> str:
     value = _value_of(option, arguments)
     known = [name for param in command.params for name in param.opts] + ["--help", "-h"]
     if option in ("-r", "--read-file", "-rr"):
-        return f"captures are arguments: {_reading(command, path)} {shlex.quote(value or 'CAPTURE')}{_with_rules(path)}"
+        return f"captures are arguments: {_reading(command, path)} {_quoted(value or 'CAPTURE')}{_with_rules(path)}"
     if option in ("-i", "--interface"):
-        return f"pcapeda sniff -i {shlex.quote(value or 'IFACE')} listens on an interface"
+        return f"pcapeda sniff -i {_quoted(value or 'IFACE')} listens on an interface"
     if option == "-w":
         return "events go to a bus, or with --dry-run to standard output; pcapeda sniff -w FILE keeps frames"
     if re.fullmatch("-n+", option):
@@ -191,7 +193,7 @@ def _missing(param: Any, path: str, arguments: Sequence[str]) -> str:
         if found := [one for one in arguments if one in _interfaces()]:
             return f"{_at(path)}interfaces go behind -i: {path} -i {found[0]}"
         if found := [one for one in arguments if CAPTURE.search(one)]:
-            return f"{path} listens; captures are for pcapeda replay {shlex.quote(found[0])}"
+            return f"{path} listens; captures are for pcapeda replay {_quoted(found[0])}"
     name = param.metavar or param.name.upper()
     if param.param_type_name == "option":
         name = f"{'/'.join(param.opts)} {name}" + (f" (or {param.envvar})" if param.envvar else "")
@@ -205,18 +207,18 @@ def _too_many(words: list[str], context: Any, path: str) -> str:
     given = [one for param in context.command.params if param.param_type_name == "argument" for one in [param.metavar]]
     listens = any("-i" in param.opts for param in context.command.params)
     if words[0].lower() in FILTER_WORDS:
-        text = shlex.quote(" ".join(words))
+        text = _quoted(" ".join(words))
         if any("-f" in param.opts for param in context.command.params):
             names = context.params.get("interface") or ["IFACE"]
-            start = " ".join([path, *(f"-i {shlex.quote(name)}" for name in names if listens)])
+            start = " ".join([path, *(f"-i {_quoted(name)}" for name in names if listens)])
             return f"{_at(path)}a filter goes behind -f: {start} -f {text}"
         return f"{path} takes no filter: pcapeda replay CAPTURE -f {text}, or pcapeda sniff -i IFACE -f {text}"
     if listens and words[0] in _interfaces():
         return f"{_at(path)}interfaces go behind -i: {path} -i {words[0]}"
     if CAPTURE.search(words[0]) and not given:
-        return f"{path} takes no captures: pcapeda replay {shlex.quote(words[0])}"
+        return f"{path} takes no captures: pcapeda replay {_quoted(words[0])}"
     takes = f"it takes {' '.join(given)}" if given else "it takes options only"
-    return f"{_at(path)}{shlex.quote(' '.join(words))} is too much: {takes}; see {path} --help"
+    return f"{_at(path)}{_quoted(' '.join(words))} is too much: {takes}; see {path} --help"
 
 
 def _no_command(name: str, context: Any) -> str:
@@ -224,15 +226,15 @@ def _no_command(name: str, context: Any) -> str:
     group, path = context.command, context.command_path
     told = f"no command {_shown(name)}"
     if SUITE.search(name):
-        return f"{told}: a suite is tested by pcapeda rules test {shlex.quote(name)}"
+        return f"{told}: a suite is tested by pcapeda rules test {_quoted(name)}"
     if CAPTURE.search(name):
-        return f"{told}: captures are arguments: {_reading(group, path)} {shlex.quote(name)}{_with_rules(path)}"
+        return f"{told}: captures are arguments: {_reading(group, path)} {_quoted(name)}{_with_rules(path)}"
     if name in _interfaces():
         return f"{told}: pcapeda sniff -i {name} listens on that interface"
     if RULES.search(name):
-        return f"{told}: rules are tested by pcapeda rules test CAPTURE --rules {shlex.quote(name)}"
-    if name == "-" or (name and Path(name).exists()):
-        return f"{told}: captures are arguments: pcapeda replay {shlex.quote(name)}"
+        return f"{told}: rules are tested by pcapeda rules test CAPTURE --rules {_quoted(name)}"
+    if name and _is_there(name):
+        return f"{told}: captures are arguments: pcapeda replay {_quoted(name)}"
     if name.lower() in FILTER_WORDS:
         return f"{told}: a filter goes behind -f: pcapeda sniff -i IFACE -f 'udp port 514'"
     places = {place.removeprefix("pcapeda "): place for place in _commands(root)}
@@ -320,5 +322,11 @@ def _interfaces() -> set[str]:
         return set()
 
 
+def _quoted(text: str) -> str:
+    """Text as a shell takes it, on one line."""
+    return shlex.quote(text) if text.isprintable() else ascii(text)
+
+
 def _shown(text: str) -> str:
-    return text if text.isprintable() and text else repr(text)
+    text = text if len(text) <= 60 else f"{text[:57]}…"
+    return text if text.isprintable() and text.strip() else ascii(text)

@@ -396,7 +396,7 @@ MetricsOption = Annotated[
     typer.Option(
         "--metrics",
         metavar="[HOST]:PORT",
-        help="Serve counts for Prometheus there; without HOST on every address.",
+        help="Serve counts for Prometheus there; without HOST on 127.0.0.1 alone (every address: 0.0.0.0:PORT).",
         rich_help_panel=OUTPUT,
     ),
 ]

@@ -60,12 +60,23 @@ class Command(TyperCommand):
         habits.check_captures(self, ctx)
         return rest
 
+    def get_help_option(self, ctx: Any) -> Any:
+        """The option --help."""
+        return _spare(super().get_help_option(ctx))
+
     def invoke(self, ctx: Any) -> Any:
         """Run it. What is wrong with a field of the library is told by the name of its option, or variable."""
         try:
             return super().invoke(ctx)
         except BadField as error:
             raise error.told(lambda field: _called(field, ctx)) from None
+
+
+def _spare(param: Any) -> Any:
+    """Let a flag that is not given be False, not None, which typer loads pydantic to make None of."""
+    if getattr(param, "is_flag", False) and param.default is None:
+        param.default = False
+    return param
 
 
 def _called(field: str, context: Any) -> str:
@@ -78,6 +89,17 @@ class Group(TyperGroup):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the page."""
         formatter.write(page(self, ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take the arguments apart."""
+        for param in self.params:
+            _spare(param)
+        rest: list[str] = super().parse_args(ctx, args)
+        return rest
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """The option --help."""
+        return _spare(super().get_help_option(ctx))
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The commands in the order of need."""

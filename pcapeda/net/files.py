@@ -78,7 +78,7 @@ class Capture:
             except OSError as error:
                 raise _unreadable(self._label, error) from None
             if os.isatty(0):
-                raise BadCapture("standard input is a terminal: pipe a capture into it, as in tcpdump -w - | …")
+                raise BadCapture("standard input is a terminal: pipe a capture into it, as in tcpdump -U -w - | …")
             self._fd = 0
         else:
             mode = _stat(path)

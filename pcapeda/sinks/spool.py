@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
-from pcapeda.errors import BadConfig, PcapedaError
+from pcapeda.errors import PcapedaError, Unavailable, of_system
 from pcapeda.model import Entry, Failed
 
 FORMAT = b"pcapeda spool 2\n"
@@ -298,12 +298,12 @@ class Spool:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 self._lock.close()
-                raise BadConfig(
+                raise Unavailable(
                     f"spool {self.folder}: another process uses it", hint="stop it, or give another folder"
                 ) from None
             self._open()
         except OSError as error:
-            raise BadConfig(f"spool {folder}: {error.strerror}") from None
+            raise of_system(f"spool {folder}", error) from None
 
     def _open(self) -> None:
         for path in sorted(self.folder.glob("*.spool")):
