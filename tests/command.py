@@ -62,6 +62,8 @@ def started(*arguments: str | Path, env: dict[str, str] | None = None) -> Iterat
 _DRIVER = """
 import json, os, sys, tempfile
 import pcapeda.cli, pcapeda.pipeline, pcapeda.view, pcapeda.suite
+from typer.main import get_command
+get_command(pcapeda.cli.app).commands["replay"].make_context("x", ["x", "-c", "3"])  # what checks values is loaded
 told = []
 for arguments in json.load(sys.stdin):
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
@@ -88,7 +90,9 @@ print(json.dumps(told))
 """
 
 
-def many(lines: Sequence[Sequence[str]], env: dict[str, str] | None = None) -> list[subprocess.CompletedProcess[bytes]]:
+def many(
+    lines: Sequence[Sequence[str]], env: dict[str, str] | None = None, cwd: Path = ROOT
+) -> list[subprocess.CompletedProcess[bytes]]:
     """Run many command lines, each in a process of its own that has imported nearly everything before."""
     command = [sys.executable, "-c", _DRIVER]
     done = subprocess.run(
