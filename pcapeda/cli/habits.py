@@ -97,7 +97,7 @@ def answer(problem: Any, arguments: Sequence[str]) -> PcapedaError:
     if param is not None:
         return BadConfig(f"{_origin(param, context)}: {_wrong(problem)}", hint=_help_on(param, path))
     if match := re.fullmatch(r"Got unexpected extra argument(?:s|\(s\))? \((.*)\)", words, re.DOTALL):
-        return BadConfig(_too_many(match[1].split(), context, path))
+        return BadConfig(_too_many(match[1].split() or [match[1]], context, path))
     if words.startswith("No such command"):
         name = next((one for one in arguments if not one.startswith("-") and one not in path.split()), "")
         return BadConfig(_no_command(name, context))

@@ -18,7 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 from pcapeda import bounds
 from pcapeda.cli import environment, habits
 from pcapeda.cli.examples import EXAMPLES
-from pcapeda.errors import BadField
+from pcapeda.errors import BadField, of_system
 
 WIDEST, NARROWEST = 100, 40
 """A page is as wide as the terminal within these bounds: longer lines are hard to read."""
@@ -70,6 +70,10 @@ class Command(TyperCommand):
             return super().invoke(ctx)
         except BadField as error:
             raise error.told(lambda field: _called(field, ctx)) from None
+        except OSError as error:  # of a path that nobody looked at more closely: too long a name, a folder in the way
+            if error.filename is None or isinstance(error, BrokenPipeError):
+                raise
+            raise of_system(bounds.shown(os.fsdecode(error.filename)), error) from None
 
 
 def _spare(param: Any) -> Any:

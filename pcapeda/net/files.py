@@ -36,9 +36,7 @@ def expand(paths: Sequence[str]) -> list[str]:
     """
     found: list[str] = []
     for path in paths:
-        if path == STDIN or not Path(path).is_dir():
-            if path != STDIN:
-                _stat(path)
+        if path == STDIN or not stat.S_ISDIR(_stat(path).st_mode):
             found.append(path)
             continue
         try:
