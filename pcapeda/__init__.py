@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from pcapeda.events.shape import Shape
     from pcapeda.fleet import run_many
+    from pcapeda.iterate import datagrams
     from pcapeda.job import Bus, Job
     from pcapeda.model import (
         Batch,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
         Skip,
         Why,
     )
-    from pcapeda.pipeline import datagrams, execute, resend
+    from pcapeda.pipeline import execute, resend
     from pcapeda.rules.bus import LocalBus
     from pcapeda.rules.load import load as load_rules
     from pcapeda.rules.pattern import Pattern
@@ -99,7 +100,7 @@ _HOMES = {
     "Watcher": "corridor",
     "Why": "model",
     "WorkerLost": "errors",
-    "datagrams": "pipeline",
+    "datagrams": "iterate",
     "execute": "pipeline",
     "load_rules": "rules.load",
     "resend": "pipeline",

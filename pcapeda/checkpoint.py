@@ -28,7 +28,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from pcapeda.errors import BadConfig
+from pcapeda.errors import BadConfig, Unavailable, of_system
 from pcapeda.model import Entry
 from pcapeda.own_files import open_regular
 
@@ -211,7 +211,7 @@ class Checkpoint:
                 os.close(self._file)
                 raise
         except OSError as error:
-            raise BadConfig(f"--checkpoint {path}: {error.strerror}") from None
+            raise of_system(f"--checkpoint {path}", error) from None
 
     def _lock(self, file: int) -> None:
         try:
@@ -220,7 +220,7 @@ class Checkpoint:
         except BlockingIOError:
             mine = False
         if not mine:
-            raise BadConfig(f"--checkpoint {self.path}: another process uses it")
+            raise Unavailable(f"--checkpoint {self.path}: another process uses it")
 
     def _read(self) -> int:
         """Take in all records; gives how many there are, and leaves the file ready to be appended to."""

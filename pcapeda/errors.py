@@ -4,6 +4,9 @@ Every error that reaches the command line is a `PcapedaError`: one clear sentenc
 the exit status it stands for. Anything else that escapes is a defect of this program.
 """
 
+import errno
+import re
+from collections.abc import Callable
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -23,7 +26,7 @@ class ExitStatus(IntEnum):
     USAGE = 2
     """Bad usage or bad input: nothing was done that depends on it."""
     UNAVAILABLE = 3
-    """No rights, no credentials, or the bus cannot be reached."""
+    """No rights, no credentials, or something is missing that may come back: bus, interface, port, room on a disk."""
     INTERRUPTED = 130
     """Interrupted by a signal, after flushing."""
 
@@ -47,6 +50,36 @@ class PcapedaError(Exception):
 
 class BadConfig(PcapedaError):
     """An option, or a combination of options, that cannot be honoured."""
+
+
+class BadField(BadConfig):
+    """A value, or a combination of values, that a field of a job cannot have.
+
+    `template` says what is wrong and names fields in braces; `values` take the places of its %s, as in
+    `BadField("{count}: %s is below 1", -1)`. To those who use the library a field is `Job.count`; `told` gives the
+    sentence with the names that others know it by.
+    """
+
+    def __init__(self, template: str, *values: object, owner: str = "Job", hint: str | None = None) -> None:
+        self._parts = template, values, hint
+        told = self.told(lambda field: f"{owner}.{field}")
+        super().__init__(str(told), hint=told.hint)
+
+    def told(self, name: Callable[[str], str]) -> BadConfig:
+        """The same, with the fields called by `name`."""
+        template, values, hint = self._parts
+
+        def named(words: str) -> str:
+            return re.sub(r"\{([\w.]+)\}", lambda match: name(match[1]), words)
+
+        words = named(template)
+        return BadConfig(words % values if values else words, hint=hint and named(hint))
+
+
+class Unavailable(PcapedaError):
+    """Something that is not there, or not free, and may be later: nobody has to mend a command for it."""
+
+    status = ExitStatus.UNAVAILABLE
 
 
 class BadCapture(PcapedaError):
@@ -75,14 +108,12 @@ class BadEnrichment(PcapedaError):
     """A function of `Shape.enrich` that raised, or gave something that an event cannot hold."""
 
 
-class NoSuchInterface(PcapedaError):
-    """A network interface that does not exist."""
+class NoSuchInterface(Unavailable):
+    """A network interface that does not exist: misspelt, or not there yet."""
 
 
-class NoRights(PcapedaError):
+class NoRights(Unavailable):
     """The operating system does not let this process do that."""
-
-    status = ExitStatus.UNAVAILABLE
 
 
 class WorkerLost(PcapedaError):
@@ -91,10 +122,8 @@ class WorkerLost(PcapedaError):
     status = ExitStatus.INCOMPLETE
 
 
-class InterfaceDown(PcapedaError):
-    """An interface that went away, or went down, while it was read."""
-
-    status = ExitStatus.INCOMPLETE
+class InterfaceDown(Unavailable):
+    """An interface that is down, or went down or away while it was read."""
 
 
 class SinkDown(PcapedaError):
@@ -149,3 +178,22 @@ class OutputFailed(SinkDown):
 
     def __init__(self, why: str) -> None:
         super().__init__(f"cannot write to standard output: {why}", code="output failed")
+
+
+_MENDED_BY_HAND = frozenset(
+    getattr(errno, name)
+    for name in ("ENOENT", "ENOTDIR", "EISDIR", "ENAMETOOLONG", "ELOOP", "EINVAL", "EEXIST", "ENOTEMPTY", "EBADF")
+)
+_RIGHTS = frozenset((errno.EACCES, errno.EPERM))
+
+
+def of_system(what: str, problem: OSError) -> PcapedaError:
+    """The error that a refusal of the operating system is: `what` says where.
+
+    A path that cannot be is a person's to mend (`BadConfig`), missing rights are `NoRights`, and all else may be
+    otherwise another time (`Unavailable`): a full disk, an address in use, too many open files.
+    """
+    words = f"{what}: {problem.strerror or problem}"
+    if problem.errno in _MENDED_BY_HAND:
+        return BadConfig(words)
+    return NoRights(words) if problem.errno in _RIGHTS else Unavailable(words)

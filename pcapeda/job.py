@@ -1,8 +1,10 @@
 """One run as plain, picklable data: what to read, what to select, how events look, where they go, and the limits."""
 
 from dataclasses import dataclass, field
+from typing import get_args
 
-from pcapeda.errors import BadConfig
+from pcapeda import bounds
+from pcapeda.errors import BadConfig, BadField
 from pcapeda.events import quotas
 from pcapeda.events.enrich import check_enrich
 from pcapeda.events.flows import MAX_FLOWS
@@ -14,23 +16,14 @@ from pcapeda.sinks.spool import WhenFull
 
 SECOND_NS = 1_000_000_000
 
-LONGEST_S = 86_400
-"""Longest time that datagrams may wait to be summed up, that an event is tried, or between reports: a day."""
-
 GRACE_S = 10.0
 """How long an interrupted run may go on trying to deliver what it has read."""
 
 PATIENCE_S = 300.0
 """How long an event is tried before it is given up: longer than most outages, shorter than a person's patience."""
 
-MOST_JOBS = 64
-"""More workers than one reader can feed."""
-
-MOST_GROUPS = 10_000
-"""Most groups that flows may be hashed into: their number must stay bounded."""
-
-SPOOL_MIB, LEAST_SPOOL_MIB = 1024, 8
-"""Most MiB of events that a spool holds unless told otherwise, and the least that can be asked for."""
+SPOOL_MIB = 1024
+"""Most MiB of events that a spool holds unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +42,12 @@ class Bus:
     raw: bool = False
     """On a bus of EventBridge v2: the payload as bytes, the rest as metadata."""
 
+    def __post_init__(self) -> None:
+        bounds.check_texts("Bus", self, ("name", "region", "profile", "endpoint_url"))
+        bounds.check_numbers("Bus", self, ("max_request_bytes", "groups"))
+        bounds.check_choice("Bus", self, "transport", get_args(Transport))
+        bounds.check_flags("Bus", self, ("raw",))
+
     @property
     def v2(self) -> bool:
         """Whether this is a bus of EventBridge v2."""
@@ -59,12 +58,11 @@ class Bus:
         if self.v2:
             quotas.check_identity(None, None, (), self.name)
         elif self.groups is not None or self.raw:
-            raise BadConfig(
-                "--ordered, --groups and --raw are for buses of EventBridge v2",
-                hint="give the ARN of one: --bus arn:aws:events:REGION:ACCOUNT:event-busv2/NAME/ID",
+            raise BadField(
+                "an order ({groups}) and {raw} are for buses of EventBridge v2",
+                owner="Bus",
+                hint="give the ARN of one: {name} arn:aws:events:REGION:ACCOUNT:event-busv2/NAME/ID",
             )
-        if self.groups is not None and not 1 <= self.groups <= MOST_GROUPS:
-            raise BadConfig(f"--groups must be from 1 to {MOST_GROUPS:,}, not {self.groups}")
 
     def words(self) -> str:
         """Which bus this is, as far as it says."""
@@ -78,15 +76,9 @@ class Bus:
 def check_raw(shape: Shape) -> None:
     """Refuse what a raw event has no place for. Raises `BadConfig`."""
     if shape.text or shape.json_payload:
-        raise BadConfig("a raw event has its payload as bytes: not with --text or --json-payload")
+        raise BadField("a raw event has its payload as bytes: not with {shape.text} or {shape.json_payload}")
     if shape.name == "proxylity":
         raise BadConfig("raw events are for the shapes full and minimal: proxylity is a form of JSON")
-
-
-def check_patience(patience_s: float) -> None:
-    """Refuse what is no time to go on trying. Raises `BadConfig`."""
-    if not 0 <= patience_s <= LONGEST_S:
-        raise BadConfig(f"--patience must be from 0 to {LONGEST_S:,} seconds, not {patience_s:g}")
 
 
 @dataclass(frozen=True)
@@ -97,18 +89,18 @@ class Job(Bounds):
     command-line option; None and empty mean 'not asked for'.
     """
 
-    captures: tuple[str, ...] = ()
-    interfaces: tuple[str, ...] = ()
+    captures: bounds.Paths = bounds.Paths(bounds.paths, ())
+    interfaces: bounds.Texts = bounds.Texts(bounds.texts, ())
     # select
     filter: str | None = None
     count: int | None = None
-    ports: frozenset[int] = frozenset()
+    ports: bounds.Numbers = bounds.Numbers(bounds.numbers, frozenset())
     decapsulate: bool = False
     fragment_age_s: float = 30.0
     fragment_mib: int = 64
-    rules: tuple[str, ...] = ()
+    rules: bounds.Paths = bounds.Paths(bounds.paths, ())
     """Where rules are: each event is told which of them it matches."""
-    parameters: tuple[tuple[str, str], ...] = ()
+    parameters: bounds.Pairs = bounds.Pairs(bounds.pairs, ())
     """Names and values of the parameters of templates among the rules."""
     only_matching: bool = False
     # event
@@ -120,14 +112,14 @@ class Job(Bounds):
     group_wait_s: float = 1.0
     report_events_s: float | None = None
     # what is not lost
-    spool: str | None = None
+    spool: bounds.Path = bounds.Path(bounds.path, None)
     spool_max_mib: int | None = None
     when_full: WhenFull | None = None
     spool_limited: bool = False
     grace_s: float = GRACE_S
     patience_s: float = PATIENCE_S
     """How long an event is tried, counted from its first try."""
-    checkpoint: str | None = None
+    checkpoint: bounds.Path = bounds.Path(bounds.path, None)
     # replay's clock
     speed: float | None = None
     pps: float | None = None
@@ -137,48 +129,44 @@ class Job(Bounds):
     """Processes that decode and shape, the one that reads among them."""
     # live
     duration_s: float | None = None
-    write: str | None = None
+    write: bounds.Path = bounds.Path(bounds.path, None)
     buffer_mib: int = 128
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        bounds.check_numbers("Job", self, _NUMBERS)
+        bounds.check_flags("Job", self, ("decapsulate", "only_matching", "spool_limited"))
+        bounds.check_texts("Job", self, ("filter",))
+        bounds.check_choice("Job", self, "when_full", (None, *get_args(WhenFull)))
+        for name, kind in (("shape", Shape), ("bus", Bus)):
+            if not isinstance(value := getattr(self, name), kind):
+                raise BadField(f"{{{name}}}: %s is no {kind.__name__}", bounds.shown(value))
 
     def check(self) -> None:
         """Refuse what cannot be honoured, before anything is opened. Raises `BadConfig`."""
         if bool(self.captures) == bool(self.interfaces):
-            raise BadConfig("a run reads either captures or interfaces: give one of them")
+            raise BadField("a run reads either {captures} or {interfaces}: give one of them")
         if self.shape.enrich is not None:
             check_enrich(self.shape.enrich, jobs=self.jobs)
             if self.aggregate_s is not None:
-                raise BadConfig("Shape.enrich is for single datagrams: an event of aggregate_s sums up many")
+                raise BadField("{shape}.enrich is for single datagrams: an event of {aggregate_s} sums up many")
         if self.loop != 1 and "-" in self.captures:
-            raise BadConfig("--loop cannot read standard input twice: give a file")
+            raise BadField("{loop} cannot read standard input twice: give a file")
         if self.speed is not None and self.pps is not None:
-            raise BadConfig("--speed and --pps are two clocks: give one of them")
-        for option, value in (("--speed", self.speed), ("--pps", self.pps)):
-            if value is not None and not 0 < value < float("inf"):
-                raise BadConfig(f"{option} must be more than 0, not {value:g}")
-        spans = (
-            ("--maxsleep", self.max_sleep_s),
-            ("--duration", self.duration_s),
-            ("--fragment-age", self.fragment_age_s),
-            ("--grace", self.grace_s),
-        )
-        check_patience(self.patience_s)
-        for option, value in spans:
-            if value is not None and not 0 <= value < float("inf"):
-                raise BadConfig(f"{option} must be a number from 0 on, not {value:g}")
+            raise BadField("{speed} and {pps} are two clocks: give one of them")
         if self.only_matching and not self.rules:
-            raise BadConfig("--only-matching needs rules to match: give --rules PATH")
+            raise BadField("{only_matching} needs rules to match: give {rules}")
         if self.max_sleep_s is not None and self.speed is None:
-            raise BadConfig("--maxsleep cuts the captured silences that --speed keeps: give --speed too")
+            raise BadField("{max_sleep_s} cuts the captured silences that {speed} keeps: give {speed} too")
         if self.spool is None and (self.spool_max_mib is not None or self.when_full is not None):
-            raise BadConfig("--spool-max-mib and --when-full say how a spool is kept: give --spool DIR too")
+            raise BadField("{spool_max_mib} and {when_full} say how a spool is kept: give {spool} too")
         if self.spool is None and self.spool_limited:
-            raise BadConfig("--spool-limited keeps in the spool what limits refuse: give --spool DIR too")
-        if self.spool_max_mib is not None and self.spool_max_mib < LEAST_SPOOL_MIB:
-            raise BadConfig(f"--spool-max-mib must be at least {LEAST_SPOOL_MIB}, not {self.spool_max_mib}")
+            raise BadField("{spool_limited} keeps in the spool what limits refuse: give {spool} too")
         if self.checkpoint is not None and self.interfaces:
-            raise BadConfig("--checkpoint remembers captures: what comes from an interface comes once")
+            raise BadField("{checkpoint} remembers captures: what comes from an interface comes once")
         if self.checkpoint is not None and "-" in self.captures:
-            raise BadConfig("--checkpoint cannot know standard input again: give a file")
+            raise BadField("{checkpoint} cannot know standard input again: give a file")
+        quotas.check_identity(self.shape.source, self.shape.detail_type, self.shape.resources, self.bus.name)
         self.bus.check()
         self.check_bounds()
         self._check_summaries()
@@ -188,8 +176,8 @@ class Job(Bounds):
 
     def _check_raw(self) -> None:
         if self.summaries is not None or self.report_events_s is not None:
-            raise BadConfig(
-                "--raw sends the payload of single datagrams: not with --aggregate, --group or --report-events"
+            raise BadField(
+                "{bus.raw} sends the payload of single datagrams: not with {aggregate_s}, {group} or {report_events_s}"
             )
         check_raw(self.shape)
 
@@ -205,54 +193,23 @@ class Job(Bounds):
 
     def _check_jobs(self) -> None:
         """Refuse to share out what is decided between one datagram and the next."""
-        if not 1 <= self.jobs <= MOST_JOBS:
-            raise BadConfig(f"--jobs must be from 1 to {MOST_JOBS}, not {self.jobs}")
         if self.jobs == 1:
             return
         if self.interfaces:
-            raise BadConfig("--jobs is for captures: what comes from an interface comes in one stream")
-        asked = {
-            "--count": self.count,
-            "--speed": self.speed,
-            "--pps": self.pps,
-            "--rules": self.rules,
-            "--aggregate": self.aggregate_s,
-            "--group": self.group,
-            "--report-events": self.report_events_s,
-            "--checkpoint": self.checkpoint,
-            "--max-rate": self.max_rate,
-            "--max-rate-per-source": self.max_rate_per_source,
-            "--allow": self.allow,
-            "--deny": self.deny,
-            "--sample": self.sample,
-            "--max-events": self.max_events,
-            "--max-cost": self.max_cost,
-        }
-        for option, value in asked.items():
-            if value not in (None, ()):
-                raise BadConfig(
-                    f"--jobs shares the work out, and {option} decides from one datagram to the next: give one"
+            raise BadField("{jobs} is for captures: what comes from an interface comes in one stream")
+        for name in _ONE_AFTER_ANOTHER:
+            if getattr(self, name) not in (None, ()):
+                raise BadField(
+                    f"{{jobs}} shares the work out, and {{{name}}} decides from one datagram to the next: give one"
                 )
 
     def _check_summaries(self) -> None:
-        lengths = (
-            ("--aggregate", self.aggregate_s, 0.1),
-            ("--group-wait", self.group_wait_s, 0.0),
-            ("--report-events", self.report_events_s, 1.0),
-        )
-        for option, value, least in lengths:
-            if value is not None and not least <= value <= LONGEST_S:
-                raise BadConfig(f"{option} must be from {least:g} to {LONGEST_S:,} seconds, not {value:g}")
-        if self.max_flows < 1:
-            raise BadConfig(f"--max-flows must be at least 1, not {self.max_flows}")
-        if self.group is not None and self.group < 1:
-            raise BadConfig(f"--group must be at least 1, not {self.group}")
         if self.aggregate_s is not None and self.group is not None:
-            raise BadConfig("--aggregate sums datagrams up and --group keeps each: give one of them")
+            raise BadField("{aggregate_s} sums datagrams up and {group} keeps each: give one of them")
         if self.summaries is not None and self.shape.name != "full":
-            raise BadConfig(f"--shape {self.shape.name} is for one event a datagram: not with --aggregate or --group")
+            raise BadField("{shape} %s is for one event a datagram: not with {aggregate_s} or {group}", self.shape.name)
         if self.aggregate_s is not None and (self.shape.text or self.shape.json_payload):
-            raise BadConfig("--text and --json-payload add to single datagrams: not with --aggregate")
+            raise BadField("{shape.text} and {shape.json_payload} add to single datagrams: not with {aggregate_s}")
 
     @property
     def hold_ns(self) -> int:
@@ -263,3 +220,12 @@ class Job(Bounds):
     def summaries(self) -> str | None:
         """`flow` or `batch` where an event stands for many datagrams."""
         return "flow" if self.aggregate_s is not None else "batch" if self.group is not None else None
+
+
+_NUMBERS = tuple(name for name in bounds.RANGES if name in Job.__dataclass_fields__ and name != "ports")
+
+_ONE_AFTER_ANOTHER = (
+    *("count", "speed", "pps", "rules", "aggregate_s", "group", "report_events_s", "checkpoint", "max_rate"),
+    *("max_rate_per_source", "allow", "deny", "sample", "max_events", "max_cost"),
+)
+"""What decides from one datagram to the next, and so cannot be shared out."""

@@ -8,7 +8,8 @@ from collections import Counter
 from dataclasses import dataclass
 from socket import AF_INET, AF_INET6, inet_pton
 
-from pcapeda.errors import BadConfig
+from pcapeda.bounds import Texts, check_numbers, texts
+from pcapeda.errors import BadField
 from pcapeda.events import quotas
 from pcapeda.model import Datagram, Entry
 from pcapeda.pace import TokenBucket
@@ -35,14 +36,18 @@ class Bounds:
     max_rate: float | None = None
     burst: int | None = None
     max_rate_per_source: float | None = None
-    allow: tuple[str, ...] = ()
-    deny: tuple[str, ...] = ()
+    allow: Texts = Texts(texts, ())
+    deny: Texts = Texts(texts, ())
     sample: int | None = None
     """Keep one of so many flows."""
     max_events: int | None = None
     max_cost: float | None = None
     price: float | None = None
     """USD per million billed units: events of up to 64 KB, on a bus of v2 KB. None: the published price."""
+
+    def __post_init__(self) -> None:
+        numbers = ("max_rate", "burst", "max_rate_per_source", "sample", "max_events", "max_cost", "price")
+        check_numbers(type(self).__name__, self, numbers)
 
     @property
     def tariff(self) -> quotas.Tariff:
@@ -51,21 +56,10 @@ class Bounds:
 
     def check_bounds(self) -> None:
         """Refuse what cannot be honoured. Raises `BadConfig`."""
-        for option, value in (
-            ("--max-rate", self.max_rate),
-            ("--max-rate-per-source", self.max_rate_per_source),
-            ("--max-cost", self.max_cost),
-        ):
-            if value is not None and not 0 <= value < float("inf"):
-                raise BadConfig(f"{option} must be a number from 0 on, not {value:g}")
-        if self.price is not None and not 0 < self.price < float("inf"):
-            raise BadConfig(f"--price must be more than 0, not {self.price:g}")
         if self.max_cost is not None and self.tariff.price is None:
-            raise BadConfig("--max-cost needs a price on a bus of EventBridge v2", hint=quotas.PRICE_UNKNOWN)
-        if self.sample is not None and self.sample < 1:
-            raise BadConfig(f"--sample keeps one flow of N, and N must be at least 1, not {self.sample}")
-        Networks("--allow", self.allow)
-        Networks("--deny", self.deny)
+            raise BadField("{max_cost} needs a price on a bus of EventBridge v2", hint=quotas.PRICE_UNKNOWN)
+        Networks("allow", self.allow)
+        Networks("deny", self.deny)
 
 
 class Networks:
@@ -73,11 +67,11 @@ class Networks:
 
     __slots__ = ("_by_length",)
 
-    def __init__(self, option: str, networks: tuple[str, ...]) -> None:
+    def __init__(self, field: str, networks: tuple[str, ...]) -> None:
         # Per IP version and prefix length the networks' leading bits: a look-up costs one set per length in use.
         self._by_length: dict[int, dict[int, set[int]]] = {4: {}, 6: {}}
         for text in networks:
-            network = _network(option, text)
+            network = _network(field, text)
             shift = network.max_prefixlen - network.prefixlen
             self._by_length[network.version].setdefault(shift, set()).add(int(network.network_address) >> shift)
 
@@ -90,7 +84,7 @@ class Networks:
         return any(number >> shift in heads for shift, heads in lengths.items())
 
 
-def _network(option: str, text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+def _network(field: str, text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     try:
         return ipaddress.ip_network(text)
     except ValueError:
@@ -99,11 +93,11 @@ def _network(option: str, text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Ne
     try:
         meant = ipaddress.ip_network(text, strict=False)
     except ValueError:
-        raise BadConfig(
-            f"{option} {shown}: not a network", hint="as in 192.0.2.0/24, 2001:db8::/32 or 192.0.2.7"
+        raise BadField(
+            f"{{{field}}} %s: not a network", shown, hint="as in 192.0.2.0/24, 2001:db8::/32 or 192.0.2.7"
         ) from None
-    raise BadConfig(
-        f"{option} {shown}: has bits set outside the mask", hint=f"{option} {meant} is the network it is in"
+    raise BadField(
+        f"{{{field}}} %s: has bits set outside the mask", shown, hint=f"{{{field}}} {meant} is the network it is in"
     )
 
 
@@ -156,8 +150,8 @@ class Limits:
                 self._regulars = Regulars(self.rate, self.burst)
         self._reserve = self.burst // 2
         self._fingerprint = Fingerprint(key)
-        self._allow = Networks("--allow", bounds.allow) if bounds.allow else None
-        self._deny = Networks("--deny", bounds.deny) if bounds.deny else None
+        self._allow = Networks("allow", bounds.allow) if bounds.allow else None
+        self._deny = Networks("deny", bounds.deny) if bounds.deny else None
         self._sample = bounds.sample if bounds.sample != 1 else None
         self._events_left = bounds.max_events
         self._tariff = bounds.tariff

@@ -16,7 +16,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from pcapeda import __version__
 from pcapeda.counts import counts
-from pcapeda.errors import BadConfig, NoRights
+from pcapeda.errors import BadConfig, BadField, NoRights, Unavailable, of_system
 from pcapeda.events import quotas
 from pcapeda.model import Report, Why
 from pcapeda.visible import visible
@@ -67,8 +67,9 @@ FROM_THE_START = {
 class Metrics:
     """An HTTP endpoint at `address`, `[HOST]:PORT`, and the counts it serves; `tick` is a `pipeline.Watcher`'s.
 
-    Building it takes the port, which may need rights, and raises `BadConfig` (bad address, port in use, no
-    prometheus_client) or `NoRights`. Nobody is answered before `start`. Its threads never keep the process alive.
+    Building it takes the port, which may need rights, and raises `BadConfig` (bad address, no prometheus_client),
+    `Unavailable` (port in use) or `NoRights`. Nobody is answered before `start`. Its threads never keep the process
+    alive.
     """
 
     def __init__(self, address: str, *, tariff: quotas.Tariff) -> None:
@@ -138,22 +139,34 @@ class Metrics:
         yield build
 
 
+LOOPBACK = "127.0.0.1"
+"""Where it listens unless told otherwise: what a run counts is nobody else's business."""
+
+
 def _listen(address: str) -> socket.socket:
-    """A listening socket at `[HOST]:PORT`; without a host on every address, IPv6 and IPv4."""
+    """A listening socket at `[HOST]:PORT`; without a host on the loopback address, on [::] IPv6 and IPv4."""
     host, colon, digits = address.rpartition(":")
     if not colon or not (digits.isascii() and digits.isdecimal() and len(digits) <= 5 and int(digits) <= 65535):
-        raise BadConfig(f"--metrics {address}: not [HOST]:PORT", hint="as in 127.0.0.1:9100, [::1]:9100 or :9100")
+        raise BadField(
+            "{metrics} %s: not [HOST]:PORT", quotas.shown(address), hint="as in :9514, 0.0.0.0:9514 or [::1]:9514"
+        )
     port = int(digits)
-    host = host.removeprefix("[").removesuffix("]")
+    host = host.removeprefix("[").removesuffix("]") or LOOPBACK
+    what = f"--metrics {quotas.shown(address)}"
     try:
-        if not host and socket.has_dualstack_ipv6():
-            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
-        family, *_, place = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(place[:2], family=family)
+        family, *_, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        both = family == socket.AF_INET6 and host == "::" and socket.has_dualstack_ipv6()
+        return socket.create_server(place[:2], family=family, dualstack_ipv6=both)
     except PermissionError:
-        raise NoRights(f"--metrics {address}: no right to use a port below 1024") from None
+        raise NoRights(f"{what}: no right to use a port below 1024") from None
+    except (UnicodeError, ValueError):
+        raise BadConfig(f"{what}: no host is called that") from None
+    except socket.gaierror as error:
+        if error.errno == socket.EAI_NONAME:
+            raise BadConfig(f"{what}: {error.strerror}") from None
+        raise Unavailable(f"{what}: {error.strerror}") from None
     except OSError as error:
-        raise BadConfig(f"--metrics {address}: {error.strerror or error}") from None
+        raise of_system(what, error) from None
 
 
 class _Handler(WSGIRequestHandler):

@@ -536,7 +536,7 @@ class Report:
     """Whether the sink is left alone for now: it does not answer, or it refused us."""
     interrupted: bool = False
     ended_by: PcapedaError | None = None
-    """Why the sink was given up in the middle of the run."""
+    """Why the run ended before its time: the sink was given up, or the interface went away."""
 
     def __getstate__(self) -> dict[str, Any]:
         """What is not zero: workers send one of these for every span of packets."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING
 
-from pcapeda.errors import BadConfig
+from pcapeda.errors import BadConfig, of_system
 from pcapeda.events import quotas
 from pcapeda.events.flows import FlowTable
 from pcapeda.events.groups import Grouper
@@ -118,7 +118,7 @@ def open_spool(job: Job, note: Note, say: Note, report: Report) -> Spool:
         spool.label(TARGET, _target_text(wanted))
     except OSError as error:
         spool.close()
-        raise BadConfig(f"--spool {job.spool}: {TARGET}: {error.strerror}") from None
+        raise of_system(f"--spool {job.spool}: {TARGET}", error) from None
     except BadConfig:
         spool.close()
         raise

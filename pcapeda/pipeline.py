@@ -10,17 +10,19 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Literal
 
+from pcapeda import bounds
 from pcapeda.checkpoint import Checkpoint, identify
 from pcapeda.corridor import BEAT_NS, SILENT, Blocks, Corridor, Watcher, run
 from pcapeda.crew import MOST_RECORDS, Body, Craft, Crew, Piece, entries_of, piece_of
 from pcapeda.delivery import Delivery
 from pcapeda.endings import Guarded, balance, with_report
-from pcapeda.errors import BadCapture, BadConfig, BadFilter, PcapedaError, SinkDown, WorkerLost
+from pcapeda.errors import BadCapture, BadConfig, BadFilter, InterfaceDown, PcapedaError, SinkDown, WorkerLost
 from pcapeda.events import quotas
 from pcapeda.events.shape import Shape
 from pcapeda.identity import asked_of, asked_of_1
-from pcapeda.job import GRACE_S, PATIENCE_S, Bus, Job, check_patience
-from pcapeda.model import Damage, Datagram, Frame, Report, Sink
+from pcapeda.iterate import datagrams as datagrams
+from pcapeda.job import GRACE_S, PATIENCE_S, Bus, Job
+from pcapeda.model import Damage, Frame, Report, Sink
 from pcapeda.net.extract import Extractor
 from pcapeda.net.files import Capture, expand, is_pipe
 from pcapeda.net.filter import Filter
@@ -177,7 +179,7 @@ def _end(corridor: Corridor, over: Callable[[], bool]) -> None:
         delivery.finish(give_up=over)
         corridor.watch()
     finally:
-        report.ended_by = delivery.down
+        report.ended_by = delivery.down or report.ended_by
         if checkpoint is not None and checkpoint.problem is not None:
             report.failures.append(checkpoint.problem)
             corridor.watcher.note(checkpoint.problem)
@@ -371,8 +373,10 @@ def _sniff(corridor: Corridor, source: "LiveSource", over: Callable[[], bool]) -
 
         try:
             run(blocks, corridor, extractor=extractor, shape=job.shape, live=True, on_tick=on_tick)
-        except PcapedaError as error:
-            # The interface went down, or the file of --write cannot be written: what was read so far is delivered.
+        except InterfaceDown as error:  # what was read so far is delivered
+            report.failures.append(str(error))
+            report.ended_by = error
+        except PcapedaError as error:  # the file of --write cannot be written: the same
             report.failures.append(str(error))
             watcher.note(str(error))
         finally:
@@ -452,7 +456,7 @@ def resend(
             if len(spool):
                 raise of_no_bus(folder)
             bus = Bus()
-        check_patience(patience_s)
+        patience_s = bounds.check_number("resend", "patience_s", patience_s)
         tell_of(spool, watcher.note, watcher.say, report)
         if sink is None:
             sink = event_bus(bus)
@@ -522,25 +526,3 @@ class _Grace:
             words = f"finishing what was begun, for {self._grace_s:g} s at most"
             self._say(f"{words}; a second Ctrl-C or SIGTERM ends it at once")
         return gone_s >= self._grace_s - (min(1.0, self._grace_s / 4) if early else 0)
-
-
-def datagrams(
-    *captures: str,
-    filter: str | None = None,  # noqa: A002 - the option's name, as everywhere
-    decapsulate: bool = False,
-    report: Report | None = None,
-) -> Iterator[Datagram]:
-    """The UDP datagrams of captures, in order. Counts and damages go to `report`. Raises `BadCapture`, `BadFilter`."""
-    total = report if report is not None else Report()
-    chosen = Filter(filter) if filter else None
-    for path in expand(captures):
-        reading = Report()
-        extractor = Extractor(reading, decapsulate=decapsulate)
-        with Capture(path, note=reading.damages.append) as capture:
-            try:
-                blocks = capture.blocks()
-                for block in blocks if chosen is None else _filtered(blocks, chosen, reading):
-                    yield from extractor.feed_all(block or ())
-            finally:
-                extractor.finish()
-                total.merge(reading)

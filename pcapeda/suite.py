@@ -12,7 +12,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
 
-from pcapeda.errors import BadConfig, ExitStatus
+from pcapeda.bounds import check_number, option
+from pcapeda.errors import BadConfig, BadField, ExitStatus
 from pcapeda.events.flows import MAX_FLOWS
 from pcapeda.events.shape import Shape
 from pcapeda.job import Job, check_raw
@@ -196,17 +197,16 @@ def read_suite(path: str) -> Suite:
         account=_text(path, told, "account", ACCOUNT) or ACCOUNT,
         region=_text(path, told, "region", REGION) or REGION,
         shape=shape,
-        aggregate_s=_seconds(path, event, "aggregate", None),
-        max_flows=_whole(path, event.get("max-flows", MAX_FLOWS), "max-flows"),
-        group=None if "group" not in event else _whole(path, event["group"], "group"),
-        group_wait_s=_seconds(path, event, "group-wait", 1.0) or 0.0,
+        **{field: _number(path, event[key], key, field) for key, field in _SUMMARY_KEYS.items() if key in event},
         filter=_text(path, told, "filter", None),
-        ports=frozenset(_whole(path, port, "ports", 65535) for port in _list(path, told, "ports")),
+        ports=frozenset(_number(path, port, "ports", "ports") for port in _list(path, told, "ports")),
         decapsulate=_flag(path, told, "decapsulate"),
         expectations=read_expectations(path, told.get("expect", [])),
     )
     try:
         suite.job().check()
+    except BadField as error:
+        raise BadConfig(f"{path}: {error.told(_key)}", hint=error.told(_key).hint) from None
     except BadConfig as error:
         raise BadConfig(f"{path}: {error}") from None
     return suite
@@ -218,8 +218,8 @@ _SUITE_KEYS = frozenset(
         *("decapsulate", "expect"),
     }
 )
-_SUMMARY_KEYS = frozenset(("aggregate", "max-flows", "group", "group-wait"))
-_EVENT_KEYS = _SUMMARY_KEYS | {"shape", "source", "detail-type", "resources", "text", "json-payload"}
+_SUMMARY_KEYS = {"aggregate": "aggregate_s", "max-flows": "max_flows", "group": "group", "group-wait": "group_wait_s"}
+_EVENT_KEYS = frozenset(_SUMMARY_KEYS) | {"shape", "source", "detail-type", "resources", "text", "json-payload"}
 _EXPECT_KEYS = frozenset(("name", "rule", "unmatched", "count", "at-least", "at-most", "none", "all-of-port"))
 
 
@@ -251,7 +251,7 @@ def read_expectations(path: str, told: Any) -> tuple[Expectation, ...]:
         if not bounds:
             raise BadConfig(f"{path}: {where} must say how many: count, at-least, at-most, none or all-of-port")
         if "all-of-port" in bounds:
-            port = _whole(path, bounds.pop("all-of-port"), f"{where}: all-of-port", 65535)
+            port = _number(path, bounds.pop("all-of-port"), f"{where}: all-of-port", "ports")
             expectations.append(Expectation(rule, port=port, name=name))
         if bounds:
             expectations.append(replace(_bounded(path, where, rule, bounds), name=name))
@@ -329,11 +329,17 @@ def _flag(path: str, given: Mapping[str, Any], name: str) -> bool:
     return value
 
 
-def _seconds(path: str, given: Mapping[str, Any], name: str, default: float | None) -> float | None:
-    value = given.get(name, default)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-        raise BadConfig(f"{path}: {name} must be a number of seconds")
-    return None if value is None else float(value)
+def _number(path: str, value: Any, key: str, field: str) -> Any:
+    """A number within the bounds that the library has for the field."""
+    try:
+        return check_number("Job", field, value)
+    except BadField as error:
+        raise BadConfig(f"{path}: {error.told(lambda _: key)}") from None
+
+
+def _key(field: str) -> str:
+    """What a field of a job is called in a suite."""
+    return field if field in ("ports", "captures", "rules") else option(field)
 
 
 def _whole(path: str, value: Any, where: str, most: int = 1 << 62) -> int:

@@ -1,9 +1,10 @@
 """Runs the command line as people do: a subprocess with its own streams and environment."""
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -56,3 +57,53 @@ def started(*arguments: str | Path, env: dict[str, str] | None = None) -> Iterat
             yield process
         finally:
             process.kill()
+
+
+_DRIVER = """
+import json, os, sys, tempfile
+import pcapeda.cli, pcapeda.pipeline, pcapeda.view, pcapeda.suite
+from typer.main import get_command
+get_command(pcapeda.cli.app).commands["replay"].make_context("x", ["x", "-c", "3"])  # what checks values is loaded
+told = []
+for arguments in json.load(sys.stdin):
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        child = os.fork()
+        if child == 0:
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            os.dup2(out.fileno(), 1)
+            os.dup2(err.fileno(), 2)
+            sys.argv = ["pcapeda", *arguments]
+            try:
+                pcapeda.cli.main()
+            except SystemExit as end:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(end.code or 0)
+            except BaseException:
+                import traceback
+                traceback.print_exc()
+                os._exit(99)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        out.seek(0), err.seek(0)
+        told.append((code, out.read().decode("latin-1"), err.read().decode("latin-1")))
+print(json.dumps(told))
+"""
+
+
+def many(
+    lines: Sequence[Sequence[str]], env: dict[str, str] | None = None, cwd: Path = ROOT
+) -> list[subprocess.CompletedProcess[bytes]]:
+    """Run many command lines, each in a process of its own that has imported nearly everything before."""
+    command = [sys.executable, "-c", _DRIVER]
+    done = subprocess.run(
+        command,
+        input=json.dumps(lines).encode(),
+        stdout=subprocess.PIPE,
+        env=CLEAN | {"PYTHONPATH": str(ROOT)} | (env or {}),
+        cwd=cwd,
+        check=True,
+    )
+    return [
+        subprocess.CompletedProcess(list(line), code, out.encode("latin-1"), err.encode("latin-1"))
+        for line, (code, out, err) in zip(lines, json.loads(done.stdout), strict=True)
+    ]

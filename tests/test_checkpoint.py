@@ -277,11 +277,6 @@ def test_whatever_ends_a_run_each_datagram_counts_once(
         Job(interfaces=("lo",), checkpoint="c"),
         Job(captures=("a",), when_full="block"),
         Job(captures=("a",), spool_max_mib=100),
-        Job(captures=("a",), spool="s", spool_max_mib=1),
-        Job(captures=("a",), grace_s=-1),
-        Job(captures=("a",), patience_s=-1),
-        Job(captures=("a",), patience_s=float("nan")),
-        Job(captures=("a",), patience_s=86_401),
     ],
 )
 def test_what_cannot_be_kept_is_refused(job: Job) -> None:

@@ -131,7 +131,6 @@ def test_a_terminal_gets_the_pretty_view_in_colour_unless_no_color_is_set() -> N
         (["replay", "README.md", "-n"], "README.md"),
         (["replay", MIXED, "-n", "--shape", "round"], "round"),
         (["sniff", "-n"], "--interface"),
-        (["sniff", "-i", "no-such-if", "-n"], "no-such-if"),
         (["inspect", "no/such/file.pcap"], "no/such/file.pcap"),
         (["schema", "--shape", "round"], "round"),
     ],
@@ -149,6 +148,13 @@ def test_no_credentials_is_exit_code_3() -> None:
     done = pcapeda("replay", MIXED, "-q", env={"AWS_DEFAULT_REGION": "us-east-1"})
     assert done.returncode == 3
     assert "credentials" in complaint(done.stderr)
+
+
+def test_an_interface_that_is_not_there_is_exit_code_3() -> None:
+    """It may come back: a service tries again."""
+    done = pcapeda("sniff", "-i", "no-such-if", "-n")
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert "no-such-if" in complaint(done.stderr)
 
 
 def test_no_region_is_said() -> None:
@@ -301,6 +307,23 @@ def test_version_and_help_work_and_import_nothing_heavy() -> None:
     )
     done = subprocess.run([PCAPEDA[0], "-c", code], capture_output=True, cwd=ROOT, check=True)
     assert done.stdout == b"[]\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["replay", "--help"], ["rules"], ["version"]], ids=" ".join)
+def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    """Neither what draws tables nor what checks values: a page of help is there at once."""
+    heavy = ("scapy", "boto3", "botocore", "yaml", "rich", "pydantic")
+    code = f"""
+import sys
+import pcapeda.cli
+sys.argv[1:] = {arguments!r}
+try:
+    pcapeda.cli.main()
+finally:
+    print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)
+"""
+    done = subprocess.run([PCAPEDA[0], "-c", code], capture_output=True, cwd=ROOT, env=CLEAN, check=True)
+    assert done.stderr == b"[]\n"
 
 
 @pytest.mark.parametrize("command", ["replay", "sniff", "inspect", "interfaces", "schema"])

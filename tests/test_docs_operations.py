@@ -15,7 +15,7 @@ from pcapeda.counts import counts
 from pcapeda.events.quotas import FREE
 from pcapeda.metrics import COUNTERS, REASONS, Metrics
 from pcapeda.model import Report
-from tests.command import FAKE_AWS, PCAPEDA, ROOT, pcapeda
+from tests.command import CLEAN, FAKE_AWS, PCAPEDA, ROOT, pcapeda
 from tests.misbehaving import misbehaving
 from tests.netns import needs_netns, veth_pair
 from tests.test_cli import read_until
@@ -43,6 +43,12 @@ def exec_start() -> list[str]:
     match = re.search(r"^ExecStart=((?:[^\\\n]|\\\n)*)", UNIT, re.MULTILINE)
     assert match is not None
     return shlex.split(match[1].replace("\\\n", " "))
+
+
+def environment() -> dict[str, str]:
+    """The variables of the unit's file."""
+    lines = (DOCS / "pcapeda.environment").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
 def test_every_option_exists() -> None:
@@ -110,15 +116,15 @@ def test_the_unit_gives_it_time_to_end() -> None:
 @needs_netns
 @pytest.mark.skipif(not PROGRAM, reason="no other user can run this interpreter")
 def test_the_command_of_the_unit_runs(home: Path) -> None:
-    """As an unprivileged user with CAP_NET_RAW alone: only interface, bus, folder, port and user are others."""
-    changes = {"pcapeda": NAME, "/var/lib/pcapeda/spool": str(home / "spool"), "127.0.0.1:9100": "127.0.0.1:0"}
+    """As an unprivileged user with CAP_NET_RAW alone: only interface, folder, metrics' port and user are others."""
+    changes = {"pcapeda": NAME, "/var/lib/pcapeda/spool": str(home / "spool")}
     rights = ("--inh-caps=+net_raw", "--ambient-caps=+net_raw", "--bounding-set=-all,+net_raw")
     before = ("setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--no-new-privs", *rights)
     with veth_pair() as veth, misbehaving("none") as server:
-        changes["eth0"] = veth.name
+        variables = FAKE_AWS | environment() | {"PCAPEDA_INTERFACE": veth.name, "PCAPEDA_METRICS": ":0"}
         _, command, *arguments = (changes.get(one, one) for one in exec_start())
         assert command == "sniff"
-        with sniff_as(home, *arguments, "--endpoint-url", server.url, before=before, env=FAKE_AWS) as process:
+        with sniff_as(home, *arguments, "--endpoint-url", server.url, before=before, env=variables) as process:
             assert process.stderr is not None
             read_until(process.stderr.fileno(), b"listening on ")
             veth.send(514, 20)
@@ -131,10 +137,13 @@ def test_the_command_of_the_unit_runs(home: Path) -> None:
 
 def test_the_commands_on_fixtures_work() -> None:
     """What can be tried without an interface or an account ends well."""
-    lines = [line for line in re.findall(r"^    (pcapeda .*)$", TEXT, re.MULTILINE) if "fixtures/" in line]
-    assert lines
+    lines = re.findall(r"^    ((?:PCAPEDA_\w+=.*)?pcapeda .*fixtures/.*)$", TEXT, re.MULTILINE)
+    assert len(lines) >= 3
     for line in lines:
-        done = subprocess.run([*PCAPEDA, *shlex.split(line)[1:]], capture_output=True, cwd=ROOT, check=False)
+        words = shlex.split(line)
+        variables = dict(word.split("=", 1) for word in words[: words.index("pcapeda")])
+        command = [*PCAPEDA, *words[words.index("pcapeda") + 1 :]]
+        done = subprocess.run(command, capture_output=True, cwd=ROOT, env=CLEAN | variables, check=False)
         assert done.returncode == 0, done.stderr
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from pcapeda.errors import BadConfig, BadFilter, ExitStatus, InterfaceDown, NoRights, NoSuchInterface
+from pcapeda.errors import BadConfig, BadFilter, ExitStatus, InterfaceDown, NoRights, NoSuchInterface, Unavailable
 from pcapeda.model import Datagram, Frame, Report
 from pcapeda.net import live
 from pcapeda.net.extract import Extractor
@@ -351,7 +351,7 @@ class TestDrops:
 
     def test_memory_that_is_not_there(self, veth: Veth) -> None:
         """A buffer that the kernel cannot give is one clear line."""
-        with pytest.raises(BadConfig, match="MiB") as caught:
+        with pytest.raises(Unavailable, match="MiB") as caught:
             LiveSource([veth.name], buffer_bytes=1 << 42).open()
         assert "--buffer-mib" in (caught.value.hint or "")
 
@@ -372,7 +372,7 @@ class TestEnds:
                 netns.ip("link", verb, other.name, *rest)
                 with pytest.raises(InterfaceDown, match=other.name) as caught:
                     found = [0 for frame in source if frame is not None and found.append(frame) is None]
-            assert caught.value.status is ExitStatus.INCOMPLETE
+            assert caught.value.status is ExitStatus.UNAVAILABLE
             assert source.kernel_drops() == 0
 
     def test_what_came_before_the_interface_went(self, port: int) -> None:
@@ -433,10 +433,17 @@ class TestEnds:
 class TestRefusals:
     """What cannot be captured is one clear line."""
 
-    @pytest.mark.parametrize("name", ["no-such-interface0", "nope", "", "lo\0", "../lo"])
+    @pytest.mark.parametrize("name", ["no-such-interface0", "nope", "\udcff"])
     def test_unknown(self, name: str) -> None:
-        """An unknown interface: the list of those there are."""
+        """An unknown interface: the list of those there are. It may come yet."""
         with pytest.raises(NoSuchInterface, match=r"lo, .*any$") as caught:
+            LiveSource([name]).open()
+        assert caught.value.status is ExitStatus.UNAVAILABLE
+
+    @pytest.mark.parametrize("name", ["", "lo\0", "../lo", "eth 0"])
+    def test_impossible(self, name: str) -> None:
+        """A name that no interface can have is a person's to mend."""
+        with pytest.raises(BadConfig, match=r"lo, .*any$") as caught:
             LiveSource([name]).open()
         assert caught.value.status is ExitStatus.USAGE
 
@@ -444,7 +451,7 @@ class TestRefusals:
         """An interface that is down at the start: how to bring it up."""
         with veth_pair() as pair:
             netns.ip("link", "set", pair.name, "down")
-            with pytest.raises(BadConfig, match=f"{pair.name} is down") as caught:
+            with pytest.raises(InterfaceDown, match=f"{pair.name} is down") as caught:
                 LiveSource([pair.name]).open()
             assert caught.value.hint == f"ip link set {pair.name} up"
 

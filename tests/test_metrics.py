@@ -1,5 +1,6 @@
 """`--metrics`: what Prometheus gets over HTTP is what the report counts, and nothing that a packet decides."""
 
+import ipaddress
 import re
 import socket
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pcapeda.events.quotas import Tariff
+from pcapeda.events.quotas import FREE, Tariff
 from pcapeda.metrics import AT_ONCE, Metrics
 from pcapeda.model import Report, Why
 from tests.command import CLEAN, FIXTURES, ROOT, pcapeda, started
@@ -147,18 +148,38 @@ def test_a_replay_from_a_pipe_is_watched_while_it_waits(where: str) -> None:
 
 
 def test_a_port_in_use_is_said_before_anything_is_read(metrics: Metrics) -> None:
-    """One line, exit code 2, no event."""
-    done = pcapeda("replay", MIXED, "-n", "--metrics", f"127.0.0.1:{port_of(metrics)}")
-    assert (done.returncode, done.stdout) == (2, b"")
+    """One line, exit code 3 (it may be free another time), no event."""
+    done = pcapeda("replay", MIXED, "-n", "--metrics", f":{port_of(metrics)}")
+    assert (done.returncode, done.stdout) == (3, b"")
     assert "in use" in complaint(done.stderr)
 
 
-@pytest.mark.parametrize("where", ["9100", "host", ":", ":x", ":65536", "[::1]", "no.such.host.invalid:9100", ":²"])
+@pytest.mark.parametrize("where", ["9100", "host", ":", ":x", ":65536", "[::1]", ":²", "a\nb:1", "ä..b:1"])
 def test_an_address_that_is_none_is_refused(where: str) -> None:
     """One line, exit code 2."""
     done = pcapeda("replay", MIXED, "-n", "--metrics", where)
     assert (done.returncode, done.stdout) == (2, b"")
     assert "--metrics" in complaint(done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("address", "everywhere"), [(":0", False), ("127.0.0.1:0", False), ("0.0.0.0:0", True), ("[::]:0", True)]
+)
+def test_without_a_host_only_this_host_is_answered(address: str, everywhere: bool) -> None:
+    """An empty host is the loopback address; every address has to be asked for."""
+    endpoint = Metrics(address, tariff=FREE)
+    endpoint.start()
+    try:
+        assert ("every address" in endpoint.place) is everywhere
+        bound = ipaddress.ip_address(endpoint._server.server_address[0])
+        assert bound.is_unspecified is everywhere
+        assert bound.is_loopback is not everywhere
+        assert (
+            b"pcapeda_frames_total"
+            in urllib.request.urlopen(f"http://127.0.0.1:{endpoint._server.server_port}/").read()
+        )
+    finally:
+        endpoint.close()
 
 
 def test_without_the_extra_it_says_what_to_install() -> None:

@@ -304,11 +304,6 @@ def test_a_check_that_fails_stops_everything_before_anything_is_read() -> None:
         Job(captures=("-",), loop=2),
         Job(captures=("a",), speed=1, pps=1),
         Job(captures=("a",), max_sleep_s=1),
-        Job(captures=("a",), speed=-1),
-        Job(captures=("a",), pps=float("nan")),
-        Job(captures=("a",), max_rate=float("inf")),
-        Job(captures=("a",), max_cost=float("nan")),
-        Job(interfaces=("a",), duration_s=float("nan")),
     ],
 )
 def test_what_cannot_be_honoured_is_refused(job: Job) -> None:

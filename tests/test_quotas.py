@@ -102,9 +102,9 @@ def test_names_and_arns_of_buses(bus: str) -> None:
 
 @pytest.mark.parametrize("bus", ["", "a b", "a:b", "bus\n", "b" * 257, "arn:aws:sqs:us-east-1:123456789012:edge", "東"])
 def test_what_is_no_bus_is_refused(bus: str) -> None:
-    """One line that names the option."""
+    """One line that names the field."""
     assert not quotas.bus_name_ok(bus)
-    with pytest.raises(BadConfig, match="--bus") as caught:
+    with pytest.raises(BadConfig, match=r"Bus\.name") as caught:
         quotas.check_identity(None, None, (), bus)
     assert "\n" not in str(caught.value)
 
@@ -113,7 +113,7 @@ def test_a_bus_of_eventbridge_v2_is_known_by_its_arn() -> None:
     """A v2 ARN as the model has it is taken; one that only looks like it is refused, with the form it should have."""
     quotas.check_identity(None, None, (), V2_ARN)
     for bus in (V2_ARN[:-1], V2_ARN.upper(), V2_ARN.replace("edge", "_edge"), V2_ARN.replace("edge/", "")):
-        with pytest.raises(BadConfig, match="--bus"):
+        with pytest.raises(BadConfig, match=r"Bus\.name"):
             quotas.check_identity(None, None, (), bus)
     with pytest.raises(BadConfig, match="at most 100"):
         quotas.check_identity(None, None, ("arn",) * 101, V2_ARN)
@@ -131,21 +131,21 @@ def test_a_bus_of_eventbridge_v2_is_billed_by_the_kb() -> None:
 @pytest.mark.parametrize(
     ("identity", "option"),
     [
-        (("", None, ()), "--source"),
-        (("s" * 257, None, ()), "--source"),
+        (("", None, ()), "Shape.source"),
+        (("s" * 257, None, ()), "Shape.source"),
         (("aws.ec2", None, ()), "aws."),
-        (("a\nb", None, ()), "--source"),
-        (("\udcff", None, ()), "--source"),
-        ((None, "", ()), "--detail-type"),
-        ((None, "t" * 129, ()), "--detail-type"),
-        ((None, None, ("",)), "--resource"),
-        ((None, None, ("arn:fine", "r" * 2049)), "--resource"),
+        (("a\nb", None, ()), "Shape.source"),
+        (("\udcff", None, ()), "Shape.source"),
+        ((None, "", ()), "Shape.detail_type"),
+        ((None, "t" * 129, ()), "Shape.detail_type"),
+        ((None, None, ("",)), "Shape.resources"),
+        ((None, None, ("arn:fine", "r" * 2049)), "Shape.resources"),
     ],
 )
 def test_what_every_event_would_be_refused_for_is_refused_at_once(
     identity: tuple[str | None, str | None, tuple[str, ...]], option: str
 ) -> None:
-    """Empty, too long, reserved and unprintable members: one printable line that names the option."""
+    """Empty, too long, reserved and unprintable members: one printable line that names the field."""
     with pytest.raises(BadConfig, match=re.escape(option)) as caught:
         quotas.check_identity(*identity, None)
     assert str(caught.value).isprintable()

@@ -27,7 +27,7 @@ MIXED = FIXTURES / "mixed.pcap"
     [
         (["replay", MIXED, "-n", "--spool", "s"], "dry run"),
         (["replay", MIXED, "-n", "--checkpoint", "c"], "dry run"),
-        (["replay", MIXED, "--when-full", "block"], "--spool DIR"),
+        (["replay", MIXED, "--when-full", "block"], "give --spool too"),
         (["replay", MIXED, "--spool", "s", "--when-full", "panic"], "panic"),
         (["replay", MIXED, "--spool", "s", "--spool-max-mib", "1"], "8"),
         (["replay", MIXED, "-q", "--spool", "/proc/none"], "/proc/none"),
@@ -36,7 +36,7 @@ MIXED = FIXTURES / "mixed.pcap"
         (["resend", FIXTURES, "--dead"], "no dead letters"),
         (["resend", FIXTURES, "--limited"], "nothing that limits refused"),
         (["resend", FIXTURES, "--limited", "--dead"], "give one of them"),
-        (["replay", MIXED, "--spool-limited"], "--spool DIR"),
+        (["replay", MIXED, "--spool-limited"], "give --spool too"),
         (["replay", MIXED, "--patience", "-1"], "--patience"),
         (["resend", FIXTURES, "--patience", "86401"], "--patience"),
         (["resend"], "DIR"),

@@ -194,10 +194,13 @@ def test_rules_for_summaries_are_tested_offline(kind: str, options: list[str], t
     ("text", "words"),
     [
         ("captures: a.pcap", "rules"),
-        ("captures: a.pcap\nrules: r.json\nevent: {aggregate: soon}", "seconds"),
-        ("captures: a.pcap\nrules: r.json\nevent: {aggregate: 0}", "--aggregate"),
+        ("captures: a.pcap\nrules: r.json\nevent: {aggregate: soon}", "aggregate: 'soon' is no number"),
+        ("captures: a.pcap\nrules: r.json\nevent: {aggregate: 0}", "aggregate: 0 is below 0.1"),
         ("captures: a.pcap\nrules: r.json\nevent: {group: 1.5}", "group"),
-        ("captures: a.pcap\nrules: r.json\nevent: {aggregate: 60, group: 5}", "one of them"),
+        (
+            "captures: a.pcap\nrules: r.json\nevent: {aggregate: 60, group: 5}",
+            "aggregate sums datagrams up and group keeps",
+        ),
         ("captures: a.pcap\nrules: r.json\nexpected: []", "expected"),
         ("captures: a.pcap\nrules: r.json\nexpect: [{rule: a}]", "expectation 1"),
         ("captures: a.pcap\nrules: r.json\nexpect: [{rule: a, count: -1}]", "count"),

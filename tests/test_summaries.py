@@ -216,14 +216,14 @@ def test_the_same_file_gives_the_same_bytes(options: tuple[str, ...]) -> None:
     ("asked", "words"),
     [
         ({"aggregate_s": 60, "group": 10}, "give one of them"),
-        ({"aggregate_s": 0}, "--aggregate"),
-        ({"aggregate_s": float("nan")}, "--aggregate"),
-        ({"group": 0}, "--group"),
-        ({"group_wait_s": float("inf")}, "--group-wait"),
-        ({"report_events_s": 0.5}, "--report-events"),
-        ({"aggregate_s": 60, "max_flows": 0}, "--max-flows"),
-        ({"group": 10, "shape": Shape("minimal")}, "--shape minimal"),
-        ({"aggregate_s": 10, "shape": Shape(text=True)}, "--text"),
+        ({"aggregate_s": 0}, "Job.aggregate_s"),
+        ({"aggregate_s": float("nan")}, "Job.aggregate_s"),
+        ({"group": 0}, "Job.group"),
+        ({"group_wait_s": float("inf")}, "Job.group_wait_s"),
+        ({"report_events_s": 0.5}, "Job.report_events_s"),
+        ({"aggregate_s": 60, "max_flows": 0}, "Job.max_flows"),
+        ({"group": 10, "shape": Shape("minimal")}, "Job.shape minimal"),
+        ({"aggregate_s": 10, "shape": Shape(text=True)}, "Job.shape.text"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused(asked: dict, words: str) -> None:

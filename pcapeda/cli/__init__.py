@@ -3,14 +3,19 @@
 Only typer is imported here; what a command needs it imports when it runs, so that `--help` is instant.
 """
 
+import os
 import sys
+from itertools import pairwise
 from types import TracebackType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+from pcapeda.cli import environment, habits
+from pcapeda.cli.help import show_help, show_version
 from pcapeda.cli.inspect import inspect
 from pcapeda.cli.interfaces import interfaces
+from pcapeda.cli.page import Application
 from pcapeda.cli.replay import replay
 from pcapeda.cli.resend import resend
 from pcapeda.cli.rules import app as rules_app
@@ -19,21 +24,13 @@ from pcapeda.cli.sniff import sniff
 from pcapeda.cli.streams import take_over
 from pcapeda.errors import ExitStatus, OutputClosed, PcapedaError
 
-app = typer.Typer(
-    name="pcapeda",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = Application(name="pcapeda", context_settings={"help_option_names": ["-h", "--help"]})
 
 
-def show_version(wanted: bool) -> None:
+def version_asked(wanted: bool) -> None:
     """Print the version and end."""
     if wanted:
-        from pcapeda import __version__
-
-        typer.echo(f"pcapeda {__version__}")
+        show_version()
         raise typer.Exit
 
 
@@ -49,30 +46,47 @@ def complain(error: PcapedaError) -> None:
         say(error)
 
 
-@app.callback(
-    epilog="Exit codes: 0 all delivered · 1 something was not · 2 bad usage or input · "
-    "3 no rights, no credentials or no bus · 130 interrupted"
-)
+def warn(sentence: str) -> None:
+    """Say what is doubtful, in the way that was asked for."""
+    if json_asked(sys.argv[1:]):
+        from pcapeda.log import JsonLog
+
+        JsonLog().note(sentence)
+    else:
+        typer.echo(f"pcapeda: {sentence}", err=True)
+
+
+@app.callback()
 def pcapeda(
+    context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", "-V", callback=show_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", "-V", callback=version_asked, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """UDP as an event source for AWS: datagrams become Amazon EventBridge events."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help().rstrip())
+    elif context.invoked_subcommand not in ("help", "version"):
+        for sentence in environment.unknown(context.command):
+            warn(sentence)
 
 
-for command in (replay, sniff, resend, inspect, interfaces, schema):
-    app.command(name=command.__name__)(command)
+for command in (replay, sniff, inspect, resend, interfaces, schema):
+    app.command(command.__name__)(command)
+app.command("help")(show_help)
+app.command("version")(show_version)
 app.add_typer(rules_app, name="rules")
-
-# typer brings its own click; its base of everything that is wrong with a command line has no public name of its own.
-_UsageProblem: Any = typer.BadParameter.__mro__[2]
 
 
 def json_asked(arguments: list[str]) -> bool:
     """Whether a command line, however wrong, asks for `--log json`."""
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
-    return any(one == "--log=json" or (one == "--log" and value == "json") for one, value in pairs)
+    given = os.environ.get("PCAPEDA_LOG")
+    for one, value in pairwise([*arguments, ""]):
+        if one.startswith("--log="):
+            given = one.removeprefix("--log=")
+        elif one == "--log":
+            given = value
+    return given == "json"
 
 
 def show_defect(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
@@ -98,10 +112,8 @@ def main() -> NoReturn:
         sys.stdout.flush()
     except OutputClosed:
         status = ExitStatus.OK
-    except _UsageProblem as problem:
-        context = getattr(problem, "ctx", None)
-        where = context.command_path if context is not None else "pcapeda"
-        complain(PcapedaError(" ".join(problem.format_message().split()), hint=f"see {where} --help"))
+    except habits.UsageProblem as problem:
+        complain(habits.answer(problem, sys.argv[1:]))
         status = ExitStatus.USAGE
     except PcapedaError as error:
         complain(error)

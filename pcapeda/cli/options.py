@@ -7,6 +7,8 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from pcapeda import bounds
+
 Command = TypeVar("Command", bound=Callable[..., None])
 
 SELECT, RULES, EVENT, AWS, SAFETY, OUTPUT = "Select", "Rules", "Event", "AWS", "Safety", "Output"
@@ -60,6 +62,13 @@ class Time(StrEnum):
     NOW = "now"
 
 
+def number(field: str, *names: str, panel: str, **named: Any) -> Any:
+    """An option for a number, within the bounds that the library has for that field."""
+    least, most = bounds.RANGES[field].least, bounds.RANGES[field].most
+    names = names or (f"--{bounds.option(field)}",)
+    return typer.Option(*names, min=least, max=most, rich_help_panel=panel, **named)
+
+
 FilterOption = Annotated[
     str | None,
     typer.Option(
@@ -68,17 +77,15 @@ FilterOption = Annotated[
 ]
 CountOption = Annotated[
     int | None,
-    typer.Option("-c", "--count", metavar="N", min=1, help="Stop after N datagrams.", rich_help_panel=SELECT),
+    number("count", "-c", "--count", metavar="N", help="Stop after N datagrams.", panel=SELECT),
 ]
 PortOption = Annotated[
     list[int] | None,
-    typer.Option(
-        "--port",
+    number(
+        "ports",
         metavar="N",
-        min=0,
-        max=65535,
         help="Only datagrams from or to this UDP port. Repeatable.",
-        rich_help_panel=SELECT,
+        panel=SELECT,
     ),
 ]
 DecapsulateOption = Annotated[
@@ -91,23 +98,20 @@ DecapsulateOption = Annotated[
 ]
 FragmentAgeOption = Annotated[
     float,
-    typer.Option(
-        "--fragment-age",
+    number(
+        "fragment_age_s",
         metavar="S",
-        min=0,
         help="Give up IP fragments whose datagram is not whole after S seconds of capture time.",
-        rich_help_panel=SELECT,
+        panel=SELECT,
     ),
 ]
 FragmentMibOption = Annotated[
     int,
-    typer.Option(
-        "--fragment-mib",
+    number(
+        "fragment_mib",
         metavar="N",
-        min=1,
-        max=65536,
         help="Memory for IP fragments that wait for others; the oldest give way.",
-        rich_help_panel=SELECT,
+        panel=SELECT,
     ),
 ]
 SourceOption = Annotated[
@@ -132,45 +136,42 @@ ShapeOption = Annotated[
 ]
 AggregateOption = Annotated[
     float | None,
-    typer.Option(
-        "--aggregate",
+    number(
+        "aggregate_s",
         metavar="S",
         help="Every S seconds one UdpFlow event per source, destination and port, instead of packets.",
-        rich_help_panel=EVENT,
+        panel=EVENT,
     ),
 ]
 MaxFlowsOption = Annotated[
     int,
-    typer.Option(
-        "--max-flows",
+    number(
+        "max_flows",
         metavar="N",
-        min=1,
-        max=1_000_000,
         help="How many flows --aggregate keeps apart; the rest is summed up.",
-        rich_help_panel=EVENT,
+        panel=EVENT,
     ),
 ]
 GroupOption = Annotated[
     int | None,
-    typer.Option(
-        "--group",
+    number(
+        "group",
         metavar="N",
-        min=1,
         help="Up to N datagrams to one address and port in one UdpPacketBatch event.",
-        rich_help_panel=EVENT,
+        panel=EVENT,
     ),
 ]
 GroupWaitOption = Annotated[
     float,
-    typer.Option("--group-wait", metavar="S", min=0, help="How long --group waits for more.", rich_help_panel=EVENT),
+    number("group_wait_s", metavar="S", help="How long --group waits for more.", panel=EVENT),
 ]
 ReportEventsOption = Annotated[
     float | None,
-    typer.Option(
-        "--report-events",
+    number(
+        "report_events_s",
         metavar="S",
         help="Every S seconds a UdpReport event: rates, refusals, drops, top sources.",
-        rich_help_panel=EVENT,
+        panel=EVENT,
     ),
 ]
 TextOption = Annotated[
@@ -201,13 +202,11 @@ EndpointUrlOption = Annotated[
 ]
 MaxRequestBytesOption = Annotated[
     int,
-    typer.Option(
-        "--max-request-bytes",
+    number(
+        "max_request_bytes",
         metavar="N",
-        min=1000,
-        max=1_000_000,
         help="Most bytes of entries in one request; emulators may take only 262144.",
-        rich_help_panel=AWS,
+        panel=AWS,
     ),
 ]
 TransportOption = Annotated[
@@ -226,13 +225,11 @@ OrderedOption = Annotated[
 ]
 GroupsOption = Annotated[
     int | None,
-    typer.Option(
-        "--groups",
+    number(
+        "groups",
         metavar="N",
-        min=1,
-        max=10_000,
         help="Event groups that --ordered hashes flows into. (default: 64)",
-        rich_help_panel=AWS,
+        panel=AWS,
     ),
 ]
 RawOption = Annotated[
@@ -243,28 +240,24 @@ RawOption = Annotated[
 ]
 MaxRateOption = Annotated[
     float | None,
-    typer.Option(
-        "--max-rate",
+    number(
+        "max_rate",
         metavar="N",
-        min=0,
         help="At most N events a second (0: no limit). Replay waits, sniff refuses and counts.",
-        rich_help_panel=SAFETY,
+        panel=SAFETY,
     ),
 ]
 BurstOption = Annotated[
     int | None,
-    typer.Option(
-        "--burst", metavar="N", min=1, help="How many events --max-rate lets through at once.", rich_help_panel=SAFETY
-    ),
+    number("burst", metavar="N", help="How many events --max-rate lets through at once.", panel=SAFETY),
 ]
 MaxRatePerSourceOption = Annotated[
     float | None,
-    typer.Option(
-        "--max-rate-per-source",
+    number(
+        "max_rate_per_source",
         metavar="N",
-        min=0,
         help="At most N events a second of one source address, IPv6 by /64 (0: no limit). Refuses and counts.",
-        rich_help_panel=SAFETY,
+        panel=SAFETY,
     ),
 ]
 AllowOption = Annotated[
@@ -293,27 +286,25 @@ SampleOption = Annotated[
 ]
 MaxEventsOption = Annotated[
     int | None,
-    typer.Option("--max-events", metavar="N", min=0, help="Stop before event N + 1.", rich_help_panel=SAFETY),
+    number("max_events", metavar="N", help="Stop before event N + 1.", panel=SAFETY),
 ]
 MaxCostOption = Annotated[
     float | None,
-    typer.Option(
-        "--max-cost",
+    number(
+        "max_cost",
         metavar="USD",
-        min=0,
         help="Stop before the published price of what was sent exceeds this.",
-        rich_help_panel=SAFETY,
+        panel=SAFETY,
     ),
 ]
 PriceOption = Annotated[
     float | None,
-    typer.Option(
-        "--price",
+    number(
+        "price",
         metavar="USD",
-        min=0,
         help="What a million events cost in your Region (default: 1.00); on an EventBridge v2 bus, a million KB "
         "(default: not known).",
-        rich_help_panel=SAFETY,
+        panel=SAFETY,
     ),
 ]
 SpoolOption = Annotated[
@@ -327,12 +318,11 @@ SpoolOption = Annotated[
 ]
 SpoolMaxMibOption = Annotated[
     int | None,
-    typer.Option(
-        "--spool-max-mib",
+    number(
+        "spool_max_mib",
         metavar="N",
-        min=8,
         help="Most MiB of events in the spool. (default: 1024)",
-        rich_help_panel=SAFETY,
+        panel=SAFETY,
     ),
 ]
 WhenFullOption = Annotated[
@@ -353,23 +343,20 @@ SpoolLimitedOption = Annotated[
 ]
 GraceOption = Annotated[
     float,
-    typer.Option(
-        "--grace",
+    number(
+        "grace_s",
         metavar="S",
-        min=0,
         help="After Ctrl-C or SIGTERM, go on delivering what was read for S seconds at most.",
-        rich_help_panel=SAFETY,
+        panel=SAFETY,
     ),
 ]
 PatienceOption = Annotated[
     float,
-    typer.Option(
-        "--patience",
+    number(
+        "patience_s",
         metavar="S",
-        min=0,
-        max=86_400,
         help="Give an event up when it could not be delivered for S seconds: to the spool if there is one.",
-        rich_help_panel=SAFETY,
+        panel=SAFETY,
     ),
 ]
 RulesOption = Annotated[
@@ -423,7 +410,7 @@ MetricsOption = Annotated[
     typer.Option(
         "--metrics",
         metavar="[HOST]:PORT",
-        help="Serve counts for Prometheus there; without HOST on every address.",
+        help="Serve counts for Prometheus there; without HOST on 127.0.0.1 alone (every address: 0.0.0.0:PORT).",
         rich_help_panel=OUTPUT,
     ),
 ]

@@ -19,34 +19,31 @@ def replay(
     ],
     speed: Annotated[
         float | None,
-        typer.Option(
-            "-x", "--speed", metavar="F", help="Keep the captured gaps, F times as fast.", rich_help_panel=CLOCK
+        options.number(
+            "speed", "-x", "--speed", metavar="F", help="Keep the captured gaps, F times as fast.", panel=CLOCK
         ),
     ] = None,
     pps: Annotated[
         float | None,
-        typer.Option("--pps", metavar="N", help="Emit N datagrams a second, evenly.", rich_help_panel=CLOCK),
+        options.number("pps", metavar="N", help="Emit N datagrams a second, evenly.", panel=CLOCK),
     ] = None,
     maxsleep: Annotated[
         float | None,
-        typer.Option(
-            "--maxsleep", metavar="S", min=0, help="With --speed: no silence over S seconds.", rich_help_panel=CLOCK
-        ),
+        options.number("max_sleep_s", metavar="S", help="With --speed: no silence over S seconds.", panel=CLOCK),
     ] = None,
     loop: Annotated[
         int,
-        typer.Option("-l", "--loop", metavar="N", min=0, help="Replay N times (0: for ever).", rich_help_panel=CLOCK),
+        options.number("loop", "-l", "--loop", metavar="N", help="Replay N times (0: for ever).", panel=CLOCK),
     ] = 1,
     jobs: Annotated[
         int,
-        typer.Option(
+        options.number(
+            "jobs",
             "-j",
             "--jobs",
             metavar="N",
-            min=1,
-            max=64,
             help="Processes that decode, for several captures or one large one; the events stay the same.",
-            rich_help_panel=CLOCK,
+            panel=CLOCK,
         ),
     ] = 1,
     checkpoint: Annotated[
@@ -62,9 +59,7 @@ def replay(
 ) -> None:
     """Emit the UDP datagrams of capture files as EventBridge events.
 
-    As fast as possible unless a clock is set. Try it without an account:
-
-        pcapeda replay capture.pcap --dry-run
+    As fast as possible unless a clock is set.
     """
     with ExitStack() as stack:
         workers = None

@@ -11,6 +11,7 @@ from pcapeda.cli import options
 from pcapeda.cli.interfaces import Format
 from pcapeda.cli.junit import junit, kept_for_junit
 from pcapeda.cli.options import RULES, ParameterOption, RulesOption
+from pcapeda.cli.page import Application
 from pcapeda.cli.running import parameters_of, stopped_by_signals
 from pcapeda.cli.schema import EventKind
 from pcapeda.errors import BadConfig, ExitStatus, PcapedaError
@@ -21,7 +22,15 @@ if TYPE_CHECKING:
     from pcapeda.rules.load import Loaded
     from pcapeda.suite import Result, Suite
 
-app = typer.Typer(no_args_is_help=True, help="Test event rules offline: which rule matches which packet, and why not.")
+app = Application(help="Test event rules offline: which rule matches which packet, and why not.")
+
+
+@app.callback()
+def rules_alone(context: typer.Context) -> None:
+    """Test event rules offline: which rule matches which packet, and why not."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help().rstrip())
+
 
 RulesBusOption = Annotated[
     str | None,

@@ -24,7 +24,7 @@ def sniff(
     ],
     duration: Annotated[
         float | None,
-        typer.Option("--duration", metavar="S", min=0, help="Stop after S seconds.", rich_help_panel=LIVE),
+        options.number("duration_s", metavar="S", help="Stop after S seconds.", panel=LIVE),
     ] = None,
     write: Annotated[
         str | None,
@@ -32,9 +32,7 @@ def sniff(
     ] = None,
     buffer_mib: Annotated[
         int,
-        typer.Option(
-            "--buffer-mib", metavar="N", min=1, max=2047, help="Kernel receive buffer in MiB.", rich_help_panel=LIVE
-        ),
+        options.number("buffer_mib", metavar="N", help="Kernel receive buffer in MiB.", panel=LIVE),
     ] = 128,
     drop_privileges: Annotated[
         str | None,
@@ -51,10 +49,6 @@ def sniff(
 
     To a bus, 50 events a second at most and 10 of one source, unless --max-rate and --max-rate-per-source say
     otherwise: a flood must not become a bill.
-
-    Try it without an account:
-
-        sudo pcapeda sniff -i eth0 --port 514 --dry-run
     """
     from pcapeda.parts import rate_in_force
 

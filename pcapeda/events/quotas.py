@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pcapeda.errors import BadConfig
+from pcapeda.errors import BadField
 
 ENTRIES_PER_REQUEST = 10
 """PutEvents takes 1 to 10 entries (model, PutEventsRequestEntryList)."""
@@ -156,33 +156,39 @@ def bus_name_ok(bus: str) -> bool:
 def check_identity(source: str | None, detail_type: str | None, resources: Sequence[str], bus: str | None) -> None:
     """Refuse what EventBridge would refuse in every single event; None is 'not given'. Raises `BadConfig`."""
     if source is not None:
-        _check_text("--source", source, SOURCE_CHARACTERS)
+        _check_text("source", source, SOURCE_CHARACTERS)
         if source.startswith(RESERVED_SOURCE):
-            raise BadConfig(f"--source {source}: sources that begin with '{RESERVED_SOURCE}' are reserved by AWS")
+            raise BadField(
+                f"{{source}} %s: sources that begin with '{RESERVED_SOURCE}' are reserved by AWS", source, owner="Shape"
+            )
     if detail_type is not None:
-        _check_text("--detail-type", detail_type, DETAIL_TYPE_CHARACTERS)
+        _check_text("detail_type", detail_type, DETAIL_TYPE_CHARACTERS)
     for resource in resources:
-        _check_text("--resource", resource, RESOURCE_CHARACTERS)
+        _check_text("resources", resource, RESOURCE_CHARACTERS)
     if bus is None:
         return
     if _MEANT_V2.fullmatch(bus):
         if not BUS_V2.fullmatch(bus):
-            raise BadConfig(
-                f"--bus {shown(bus)}: not the ARN of a bus of EventBridge v2",
+            raise BadField(
+                "{name} %s: not the ARN of a bus of EventBridge v2",
+                shown(bus),
+                owner="Bus",
                 hint="it ends in :event-busv2/NAME/ID, with an ID of 25 lower-case letters and digits",
             )
         if len(resources) > RESOURCES_V2:
-            raise BadConfig(f"--resource: an event on a bus of EventBridge v2 has at most {RESOURCES_V2} of them")
+            raise BadField(
+                f"{{resources}}: an event on a bus of EventBridge v2 has at most {RESOURCES_V2} of them", owner="Shape"
+            )
         return
     if not bus_name_ok(bus):
-        raise BadConfig(f"--bus {shown(bus)}: neither the name nor the ARN of an event bus")
+        raise BadField("{name} %s: neither the name nor the ARN of an event bus", shown(bus), owner="Bus")
 
 
-def _check_text(option: str, text: str, longest: int) -> None:
+def _check_text(field: str, text: str, longest: int) -> None:
     if not 0 < len(text) <= longest:
-        raise BadConfig(f"{option} must have 1 to {longest:,} characters, not {len(text):,}")
+        raise BadField(f"{{{field}}} must have 1 to {longest:,} characters, not {len(text):,}", owner="Shape")
     if not text.isprintable():  # bytes that are no UTF-8 arrive as lone surrogates, which are not printable either
-        raise BadConfig(f"{option} {shown(text)}: holds a character that cannot be printed")
+        raise BadField(f"{{{field}}} %s: holds a character that cannot be printed", shown(text), owner="Shape")
 
 
 def shown(text: str) -> str:

@@ -2,13 +2,14 @@
 
 import ctypes
 import os
+import re
 import socket
 import struct
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from pcapeda.errors import BadConfig, NoSuchInterface
+from pcapeda.errors import BadConfig, InterfaceDown, NoSuchInterface
 from pcapeda.net.filter import COOKED, ETHERNET, RAW_IP
 
 ANY: Final = "any"
@@ -77,7 +78,7 @@ def interfaces() -> list[Interface]:
 def need_linux() -> None:
     """Raises `BadConfig` elsewhere."""
     if not hasattr(socket, "AF_PACKET"):
-        raise BadConfig("live capture works on Linux only", hint="tcpdump -w - -i … udp | pcapeda replay -")
+        raise BadConfig("live capture works on Linux only", hint="tcpdump -U -w - -i … udp | pcapeda replay -")
 
 
 def _device(index: int, name: str) -> Device:
@@ -121,7 +122,10 @@ def _ipv6_addresses() -> list[tuple[str, str]]:
 
 
 def find(name: str) -> Device:
-    """The interface of that name, or 'any'. Raises `NoSuchInterface`, and `BadConfig` for one that is down."""
+    """The interface of that name, or 'any'.
+
+    Raises `NoSuchInterface`, `BadConfig` for what can be no interface's name, and `InterfaceDown` for one that is down.
+    """
     if name == ANY:
         return Device(0, ANY, True, -1, b"")
     try:
@@ -129,7 +133,9 @@ def find(name: str) -> Device:
         device = _device(index, socket.if_indextoname(index))  # an alternative name leads to the proper one
     except (OSError, ValueError):
         there = ", ".join(one.name for one in interfaces())
-        raise NoSuchInterface(f"no interface {name!r}; there are: {there}") from None
+        possible = name and not re.search(r"[/:\s\0]", name)  # as the kernel's dev_valid_name has it
+        kind = NoSuchInterface if possible else BadConfig
+        raise kind(f"no interface {name!r}; there are: {there}") from None
     if not device.up:
-        raise BadConfig(f"interface {name} is down", hint=f"ip link set {name} up")
+        raise InterfaceDown(f"interface {name} is down", hint=f"ip link set {name} up")
     return device

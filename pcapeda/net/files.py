@@ -37,9 +37,7 @@ def expand(paths: Sequence[str]) -> list[str]:
     """
     found: list[str] = []
     for path in paths:
-        if path == STDIN or not Path(path).is_dir():
-            if path != STDIN:
-                _stat(path)
+        if path == STDIN or not stat.S_ISDIR(_stat(path).st_mode):
             found.append(path)
             continue
         try:
@@ -90,7 +88,7 @@ class Capture:
             except OSError as error:
                 raise _unreadable(self._label, error) from None
             if os.isatty(0):
-                raise BadCapture("standard input is a terminal: pipe a capture into it, as in tcpdump -w - | …")
+                raise BadCapture("standard input is a terminal: pipe a capture into it, as in tcpdump -U -w - | …")
             self._fd = 0
         else:
             mode = _stat(path)

@@ -15,7 +15,7 @@ from os import close, fsencode, pipe, write
 from types import ModuleType
 from typing import Any, Final
 
-from pcapeda.errors import BadFilter
+from pcapeda.errors import BadFilter, Unavailable
 from pcapeda.model import Frame
 
 SNAPLEN: Final = 262_144
@@ -99,7 +99,7 @@ class Filter:
             words = ctypes.create_string_buffer(256)
             handle = libpcap.pcap_open_live(fsencode(interface), snaplen, 0, 100, words)
             if not handle:
-                raise BadFilter(f"filter {self.expression!r}: libpcap cannot open {interface}: {_line(words.value)}")
+                raise Unavailable(f"filter {self.expression!r}: libpcap cannot open {interface}: {_line(words.value)}")
             if libpcap.pcap_datalink(handle) != dlt:
                 libpcap.pcap_close(handle)
                 handle = None

@@ -21,7 +21,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Final, Self
 
-from pcapeda.errors import BadConfig, NoRights, NoSuchInterface
+from pcapeda.errors import BadConfig, NoRights, NoSuchInterface, of_system
 from pcapeda.model import Frame
 from pcapeda.net.devices import ANY, Device, find, interfaces, need_linux
 from pcapeda.net.filter import COOKED, SNAPLEN, Filter, quiet_scapy
@@ -103,7 +103,7 @@ class LiveSource:
         """Open the sockets, which receive nothing yet, and compile the filter for them.
 
         Only this needs rights; `open` does it if it was not done. Raises `NoSuchInterface`, `NoRights`, `BadFilter`, or
-        `BadConfig` for an interface that is down.
+        `InterfaceDown`.
         """
         need_linux()
         if not self._names:
@@ -120,7 +120,7 @@ class LiveSource:
     def open(self) -> None:
         """Start receiving.
 
-        Raises what `claim` does, or `BadConfig` for memory that the kernel does not have.
+        Raises what `claim` does, or `Unavailable` for memory that the kernel does not have.
         """
         if not self._claimed:
             self.claim()
@@ -145,7 +145,7 @@ class LiveSource:
             self.close()
             if isinstance(error, OSError):  # gone in the meantime, or a kernel that cannot do this
                 names = ", ".join(self._names)
-                raise BadConfig(f"cannot capture on {names}: {error.strerror or error}") from error
+                raise of_system(f"cannot capture on {names}", error) from error
             raise
 
     def _socket_program(self, device: Device) -> bytes:

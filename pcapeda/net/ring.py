@@ -15,7 +15,7 @@ from mmap import mmap
 from threading import Lock
 from typing import Final
 
-from pcapeda.errors import BadConfig, InterfaceDown, NoSuchInterface, PcapedaError
+from pcapeda.errors import InterfaceDown, NoSuchInterface, PcapedaError, Unavailable
 from pcapeda.model import Frame
 from pcapeda.net.devices import LOOPBACK, Device
 from pcapeda.net.filter import COOKED
@@ -71,7 +71,7 @@ class Ring:
         self._ring: mmap | None = None
 
     def arm(self, program: bytes, *, promisc: bool) -> None:
-        """Put filter and ring in place. Raises `BadConfig` when the kernel has no memory for it."""
+        """Put filter and ring in place. Raises `Unavailable` when the kernel has no memory for it."""
         self._attach(program)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._socket.setsockopt(_SOL_PACKET, _PACKET_VERSION, _TPACKET_V3)
@@ -85,7 +85,7 @@ class Ring:
         except OSError as error:
             if error.errno != errno.ENOMEM:
                 raise
-            raise BadConfig(
+            raise Unavailable(
                 f"the kernel has no {self.size / MIB:,.0f} MiB for the receive buffer of {self.device.name}",
                 hint="ask for less with --buffer-mib",
             ) from None

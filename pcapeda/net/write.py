@@ -5,7 +5,7 @@ import os
 import struct
 from types import TracebackType
 
-from pcapeda.errors import BadConfig, CannotWrite
+from pcapeda.errors import CannotWrite, Unavailable, of_system
 from pcapeda.model import Frame
 from pcapeda.net.pcapng import ENHANCED, IF_NAME, IF_TSOFFSET, IF_TSRESOL, INTERFACE, LONGEST_NAME, SECTION, SIMPLE
 from pcapeda.own_files import create
@@ -23,8 +23,8 @@ _Key = tuple[str | None, int, int, int]
 class CaptureWriter:
     """Writes frames into a new pcapng file: nanoseconds, the length on the wire, each interface with its name.
 
-    Raises `BadConfig` when the file cannot be made, and `CannotWrite` when it cannot be written on. The file ends
-    with a whole block whenever nobody is in the middle of `flush`; call that often enough for your taste.
+    Raises what `of_system` makes of it when the file cannot be made, and `CannotWrite` when it cannot be written on.
+    The file ends with a whole block whenever nobody is in the middle of `flush`; call that often enough for your taste.
 
     A frame without a time goes into a Simple Packet Block, which belongs to the first interface of its section; so
     where needed another section begins. That block can tell of a cut only what its interface's snap length tells: a
@@ -39,12 +39,12 @@ class CaptureWriter:
         try:
             self._fd: int | None = create(path)
         except OSError as error:
-            raise BadConfig(f"{path}: cannot be written ({error.strerror})") from None
+            raise of_system(f"{path}: cannot be written", error) from None
         self._begin_section()
         try:
             self.flush()
         except CannotWrite as error:
-            raise BadConfig(str(error)) from None
+            raise Unavailable(str(error)) from None
 
     def __enter__(self) -> "CaptureWriter":
         return self

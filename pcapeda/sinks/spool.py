@@ -26,7 +26,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
-from pcapeda.errors import BadConfig, PcapedaError
+from pcapeda.errors import PcapedaError, Unavailable, of_system
 from pcapeda.model import Entry, Failed
 from pcapeda.own_files import make_folder, open_regular, write_regular
 from pcapeda.sinks.segment import (
@@ -133,7 +133,7 @@ class Spool:
             self._open()
         except OSError as error:
             self._let_go()
-            raise BadConfig(f"spool {folder}: {_why(error, self.folder)}") from None
+            raise of_system(f"spool {folder}", error) from None
 
     def _claim(self) -> int:
         """Make the folder if it is not there, and have it for this process alone. Raises `OSError`, `BadConfig`."""
@@ -150,7 +150,7 @@ class Spool:
             os.close(lock)
             raise
         os.close(lock)
-        raise BadConfig(f"spool {self.folder}: another process uses it", hint="stop it, or give another folder")
+        raise Unavailable(f"spool {self.folder}: another process uses it", hint="stop it, or give another folder")
 
     def _open(self) -> None:
         found = []
@@ -375,7 +375,7 @@ class Spool:
                 self.label(*self._label)
         except OSError as error:
             raise self._failed(error) from None
-        except BadConfig as error:
+        except PcapedaError as error:
             raise SpoolFailed(str(error)) from None
 
     def _let_go(self) -> None:

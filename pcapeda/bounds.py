@@ -1,0 +1,275 @@
+"""What the numbers of a run may be: one table for the library (`Job`, `Bus`), suite files and the command line.
+
+Each field is declared once, with its least and its largest value. typer's options, the checks of `Job` and the JSON
+Schema of suite files all go by it, so that what one refuses, the others refuse, too. The fields that hold several texts
+take whatever holds texts or paths.
+"""
+
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
+from numbers import Real
+from operator import index
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+from pcapeda.errors import BadField
+
+Given = TypeVar("Given")
+Kept = TypeVar("Kept")
+
+DAY_S: Final = 86_400
+MANY: Final = 10**15
+"""More than can be counted in a lifetime."""
+
+MOST_TEXTS: Final = 1_000_000
+"""Most captures, rules or networks of one run: what holds more never ends."""
+
+
+class Range(NamedTuple):
+    """What a number may be, both ends included; `whole` numbers have no fraction."""
+
+    whole: bool
+    least: float
+    most: float
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, int | float) and self.least <= value <= self.most
+
+
+def _whole(least: int, most: int = MANY) -> Range:
+    return Range(True, least, most)
+
+
+def _number(least: float, most: float) -> Range:
+    return Range(False, least, most)
+
+
+RANGES: Final[Mapping[str, Range]] = {
+    # select
+    "count": _whole(1),
+    "ports": _whole(0, 65535),
+    "fragment_age_s": _number(0, DAY_S),
+    "fragment_mib": _whole(1, 65536),
+    # event
+    "aggregate_s": _number(0.1, DAY_S),
+    "max_flows": _whole(1, 1_000_000),
+    "group": _whole(1, 1_000_000),
+    "group_wait_s": _number(0, DAY_S),
+    "report_events_s": _number(1, DAY_S),
+    # AWS
+    "max_request_bytes": _whole(1000, 1_000_000),
+    "groups": _whole(1, 10_000),
+    # safety
+    "max_rate": _number(0, 1e9),
+    "burst": _whole(1, 10**9),
+    "max_rate_per_source": _number(0, 1e9),
+    "sample": _whole(1, 999_999_999),
+    "max_events": _whole(0),
+    "max_cost": _number(0, 1e9),
+    "price": _number(1e-9, 1e9),
+    "spool_max_mib": _whole(8, 1 << 30),
+    "grace_s": _number(0, DAY_S),
+    "patience_s": _number(0, DAY_S),
+    # a replay's clock
+    "speed": _number(1e-6, 1e9),
+    "pps": _number(1e-6, 1e9),
+    "max_sleep_s": _number(0, 366 * DAY_S),
+    "loop": _whole(0),
+    "jobs": _whole(1, 64),
+    # live
+    "duration_s": _number(0, 36_525 * DAY_S),
+    "buffer_mib": _whole(1, 2047),
+}
+"""Every number there is, by the name of its field."""
+
+_OTHER_NAMES: Final = {
+    "ports": "port",
+    "interfaces": "interface",
+    "parameters": "parameter",
+    "resources": "resource",
+    "max_sleep_s": "maxsleep",
+    "name": "bus",
+}
+
+
+def option(field: str) -> str:
+    """What a field is called on the command line, without dashes: `max-rate` for `max_rate`."""
+    field = field.rpartition(".")[2]
+    return _OTHER_NAMES.get(field) or field.removesuffix("_s").replace("_", "-")
+
+
+def check_number(owner: str, field: str, value: Any) -> int | float:
+    """The number that a value is, within the bounds of the field. Raises `BadField`."""
+    bounds = RANGES[field]
+    number = _as_number(value, whole=bounds.whole)
+    template = f"{{{field}}}: "
+    if number is None:
+        raise BadField(f"{template}%s is no {'whole ' if bounds.whole else ''}number", shown(value), owner=owner)
+    if number < bounds.least:
+        raise BadField(f"{template}%s is below %s", shown(value), words(bounds.least), owner=owner)
+    if number > bounds.most:
+        raise BadField(f"{template}%s is above %s", shown(value), words(bounds.most), owner=owner)
+    return number
+
+
+def words(number: float) -> str:
+    """A bound as people write it: 0.000001 instead of 1e-06."""
+    return f"{number:,.10f}".rstrip("0").rstrip(".")
+
+
+def _as_number(value: Any, *, whole: bool) -> int | float | None:
+    if isinstance(value, bool):
+        return None
+    try:
+        if whole:
+            return index(value)
+        if isinstance(value, int):
+            return value if abs(value) > MANY else float(value)  # too large for a float, and for every bound
+        if not isinstance(value, Real):
+            return None
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return None if math.isnan(number) else number
+
+
+def shown(value: object) -> str:
+    """A value from outside as one short printable line."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - a repr may do anything; an integer can have too many digits for one
+        text = f"a {type(value).__name__}"
+    text = text if text.isprintable() else ascii(text)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def check_numbers(owner: str, fields: Any, names: Iterable[str]) -> None:
+    """Check those fields of a frozen dataclass, where given (None: not), and keep plain numbers. Raises `BadField`."""
+    for name in names:
+        value = getattr(fields, name)
+        if value is None and type(fields).__dataclass_fields__[name].default is None:
+            continue
+        object.__setattr__(fields, name, check_number(owner, name, value))
+
+
+def check_flags(owner: str, fields: Any, names: Iterable[str]) -> None:
+    """Check that those fields are true or false. Raises `BadField`."""
+    for name in names:
+        if not isinstance(getattr(fields, name), bool):
+            raise BadField(f"{{{name}}}: %s is neither True nor False", shown(getattr(fields, name)), owner=owner)
+
+
+def check_choice(owner: str, fields: Any, name: str, choices: Iterable[str | None]) -> None:
+    """Check that a field is one of some words. Raises `BadField`."""
+    value, known = getattr(fields, name), tuple(choices)
+    if not (value is None or isinstance(value, str)) or value not in known:
+        words = ", ".join(one for one in known if one is not None)
+        raise BadField(f"{{{name}}}: %s is none of: %s", shown(value), words, owner=owner)
+
+
+def check_texts(owner: str, fields: Any, names: Iterable[str]) -> None:
+    """Check that those fields are texts, or None. Raises `BadField`."""
+    for name in names:
+        if getattr(fields, name) is not None:
+            text(owner, name, getattr(fields, name))
+
+
+def text(owner: str, field: str, value: Any, *, is_path: bool = False) -> str:
+    """The text that a value is, or the name of the file. Raises `BadField`."""
+    if is_path and isinstance(value, bytes | os.PathLike):
+        value = os.fsdecode(value)
+    if not isinstance(value, str):
+        raise BadField(f"{{{field}}}: %s is no text{' or path' if is_path else ''}", shown(value), owner=owner)
+    if is_path and "\0" in value:
+        raise BadField(f"{{{field}}}: %s: no file can be called that", shown(value), owner=owner)
+    return str(value)
+
+
+PathLike = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+"""What names a file."""
+
+OneOrMore = PathLike | Iterable[PathLike]
+"""What a field of several texts or paths can be made of."""
+
+
+def _several(owner: str, field: str, value: Any) -> list[Any]:
+    """One value as a list of one; what holds several as a list of them, in a fixed order. Raises `BadField`."""
+    if value is None:
+        return []
+    if isinstance(value, str | bytes | os.PathLike):
+        return [value]
+    try:
+        found = list(islice(value, MOST_TEXTS + 1))
+    except TypeError:
+        raise BadField(f"{{{field}}}: %s holds no values", shown(value), owner=owner) from None
+    if len(found) > MOST_TEXTS:
+        raise BadField(f"{{{field}}}: more than %s values", f"{MOST_TEXTS:,}", owner=owner)
+    return sorted(found, key=str) if isinstance(value, set | frozenset) else found
+
+
+def path(owner: str, field: str, value: PathLike | None) -> str | None:
+    """A path as text; None is none. Raises `BadField`."""
+    return None if value is None else text(owner, field, value, is_path=True)
+
+
+def texts(owner: str, field: str, value: Iterable[str] | None) -> tuple[str, ...]:
+    """One text or several as a tuple. Raises `BadField`."""
+    return tuple(text(owner, field, one) for one in _several(owner, field, value))
+
+
+def paths(owner: str, field: str, value: OneOrMore | None) -> tuple[str, ...]:
+    """One path or several as a tuple of texts. Raises `BadField`."""
+    return tuple(text(owner, field, one, is_path=True) for one in _several(owner, field, value))
+
+
+def numbers(owner: str, field: str, value: int | Iterable[int] | None) -> frozenset[int]:
+    """One whole number or several as a set. Raises `BadField`."""
+    several = [value] if isinstance(value, int | str | bytes) else _several(owner, field, value)
+    return frozenset(int(check_number(owner, field, one)) for one in several)
+
+
+def pairs(
+    owner: str, field: str, value: Mapping[str, str] | Iterable[tuple[str, str]] | None
+) -> tuple[tuple[str, str], ...]:
+    """A mapping, or pairs, of texts as a tuple of pairs. Raises `BadField`."""
+    found = []
+    for pair in _several(owner, field, value.items() if isinstance(value, Mapping) else value):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise BadField(f"{{{field}}}: %s is no pair of name and value", shown(pair), owner=owner)
+        found.append((text(owner, field, pair[0]), text(owner, field, pair[1])))
+    return tuple(found)
+
+
+class Held(Generic[Given, Kept]):
+    """A field of a dataclass that can be set from more kinds of values than it is kept as.
+
+    `convert` makes what is kept of what is given; it is told the names of class and field. `empty` is the default.
+    """
+
+    def __init__(self, convert: Callable[[str, str, Given], Kept], empty: Kept) -> None:
+        self._convert, self._empty = convert, empty
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object | None, owner: type) -> Kept:
+        if instance is None:  # the class is asked for the default
+            return self._empty
+        kept: Kept = instance.__dict__[self._name]
+        return kept
+
+    def __set__(self, instance: object, value: Given) -> None:
+        instance.__dict__[self._name] = self._convert(type(instance).__name__, self._name, value)
+
+
+Path = Held[PathLike | None, str | None]
+"""A field for the path of a file or folder."""
+Texts = Held[Iterable[str] | None, tuple[str, ...]]
+"""A field of texts: one of them, or whatever holds some."""
+Paths = Held[OneOrMore | None, tuple[str, ...]]
+"""A field of paths: one of them, or whatever holds some."""
+Numbers = Held[int | Iterable[int] | None, frozenset[int]]
+"""A field of whole numbers: one of them, or whatever holds some."""
+Pairs = Held[Mapping[str, str] | Iterable[tuple[str, str]] | None, tuple[tuple[str, str], ...]]
+"""A field of names and values: a mapping, or pairs."""
