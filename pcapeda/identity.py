@@ -7,6 +7,7 @@ capture gives, how they look or where they go belongs in it; what decides when, 
 import json
 from typing import Any
 
+from pcapeda.events.enrich import name_of
 from pcapeda.job import Bus, Job
 
 VERSION = 2
@@ -14,7 +15,7 @@ VERSION = 2
 
 DECIDES = {
     "Job": {"filter", "ports", "decapsulate", "fragment_age_s", "fragment_mib", "shape", "bus"},
-    "Shape": {"name", "source", "detail_type", "resources", "text", "json_payload", "time"},
+    "Shape": {"name", "source", "detail_type", "resources", "text", "json_payload", "time", "enrich"},
     "Bus": {"name", "region", "profile", "endpoint_url", "groups", "raw"},
 }
 """The fields that are in the text of every run, by class."""
@@ -44,6 +45,8 @@ def asked_of(job: Job) -> str:
         },
         "bus": _bus(job.bus),
     }
+    if shape.enrich is not None:
+        told["enrich"] = name_of(shape.enrich)
     if job.summaries:
         told["summaries"] = {
             "kind": job.summaries,

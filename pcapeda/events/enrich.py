@@ -75,6 +75,12 @@ def check_enrich(enrich: Enrich, *, jobs: int) -> None:
             )
 
 
+def name_of(enrich: Enrich) -> str:
+    """What a function is called, with its module; of an object that is called, its class."""
+    named = enrich if hasattr(enrich, "__qualname__") else type(enrich)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
 def _name(enrich: Enrich) -> str:
     return f"enrich ({getattr(enrich, '__qualname__', type(enrich).__qualname__)})"
 
