@@ -44,11 +44,13 @@ _UNNAMED = blake2b(digest_size=16)
 def packet_id(datagram: Datagram, loop: int = 0) -> str:
     """32 hex digits that name this datagram of this capture, the same on every run and under every file name.
 
-    BLAKE2b (RFC 7693) over capture time, frame number, ports, pass of the loop, addresses and payload, so that a
-    consumer can tell a repeated delivery from a repeated datagram.
+    BLAKE2b (RFC 7693) over capture time, frame number (above it the place in a super-packet), ports, pass of the loop,
+    addresses and payload, so that a consumer can tell a repeated delivery from a repeated datagram.
     """
-    time_ns, source, source_port, destination, port, payload, _, _, _, _, _, _, number, _, _ = datagram
-    return _name(time_ns, number, source_port, port, loop, source, destination, payload)
+    time_ns, source, source_port, destination, port, payload, _, _, _, _, _, _, number, _, _, segment = datagram
+    return _name(
+        time_ns, number | segment << 48 if segment else number, source_port, port, loop, source, destination, payload
+    )
 
 
 def _name(
@@ -194,9 +196,18 @@ def _full(shape: Shape, datagram: Datagram) -> tuple[str, str]:
     # Taken apart once: fifteen members by name would cost as much as the text that is made of them.
     (
         time_ns, source, source_port, destination, port, payload, length, checksum, status, version, via,
-        whole, number, interface, _,
+        whole, number, interface, _, segment,
     ) = datagram  # fmt: skip
-    identity = _name(time_ns, number, source_port, port, shape.loop, source, destination, payload)
+    identity = _name(
+        time_ns,
+        number | segment << 48 if segment else number,
+        source_port,
+        port,
+        shape.loop,
+        source,
+        destination,
+        payload,
+    )
     stamp = ""
     if time_ns is not None and 0 <= time_ns <= LAST_TIME_NS:
         stamp = f',"CapturedAt":"{iso_time(time_ns)}"'

@@ -110,7 +110,7 @@ class Layout(NamedTuple):
                 return found, at, stop - at, captured
             # A fraction of a second or more is carried, and seconds have no sign: that is what the bytes say.
             time_ns = seconds * 1_000_000_000 + fraction * unit_ns
-            add(new(Frame, (time_ns, linktype, window[start:stop], wire, None, ordinal)))
+            add(new(Frame, (time_ns, linktype, window[start:stop], wire, None, ordinal, None)))
             at = stop
         return found, at, 0, 0
 
