@@ -133,7 +133,7 @@ class Shape:
             text = printable_text(payload)
             if text is not None:
                 added = f',"Text":{_quote(text)}'
-        if self.json_payload and payload.lstrip()[:1] == b"{":
+        if self.json_payload and payload.lstrip(_BEFORE_JSON)[:1] == b"{":
             document = json_object(payload)
             if document is not None:
                 added += f',"Json":{document}'
@@ -292,9 +292,21 @@ _LAYOUT = dict.fromkeys(map(ord, "\t\r\n\xa0\u1680\u202f\u205f\u3000\ufeff\u200c
 def json_object(payload: bytes) -> str | None:
     """The payload as one line of JSON text if it is a JSON object that a bus accepts inside Detail, else None.
 
+    A byte order mark before it and NULs behind it do not count. Of several lines that are each an object, the first.
+
     Accepted is what RFC 8259 and PutEvents allow: UTF-8, numbers that are finite, integers within signed 64 bits,
     nesting up to `JSON_DEPTH`. Of members with the same name the last one counts.
     """
+    payload = payload.rstrip(b"\0 \t\r\n").removeprefix(_BYTE_ORDER_MARK)
+    text = _object_text(payload)
+    if text is None:
+        line, _, rest = payload.lstrip(b" \t\r\n").partition(b"\n")
+        if rest.lstrip(b" \t\r\n").startswith(b"{"):
+            text = _object_text(line)
+    return text
+
+
+def _object_text(payload: bytes) -> str | None:
     if payload.count(b"{") + payload.count(b"[") > JSON_DEPTH and _depth(payload) > JSON_DEPTH:
         return None
     try:
@@ -308,6 +320,10 @@ def json_object(payload: bytes) -> str | None:
     except (ValueError, RecursionError):
         return None
     return text
+
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BEFORE_JSON = b" \t\r\n" + _BYTE_ORDER_MARK
 
 
 def _integer(digits: str) -> int:

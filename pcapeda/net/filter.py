@@ -228,8 +228,8 @@ def _line(words: bytes) -> str:
 
 @contextmanager
 def quiet_scapy() -> Iterator[None]:
-    """What Scapy has to say while it is imported or opens a socket is nothing for the person at the terminal."""
-    loggers = [logging.getLogger(name) for name in ("scapy.runtime", "scapy.loading")]
+    """What Scapy has to say while it is imported, opens a socket or dissects is nothing for the person at the terminal."""
+    loggers = [logging.getLogger(name) for name in ("scapy", "scapy.runtime", "scapy.loading")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -283,11 +283,15 @@ def _oddities(stream: Stream, kind: _Kind, order: str, largest: int, snaplen: in
             odd += (interface > 10_000) + (not known) + (packet_type > 4)
         elif kind.oddities == "nokia":
             (stuff,) = struct.unpack_from(f"{order}I", window, at + 16)
-            odd += stuff & 0x0FFF00F0 != 0x0FBF0000 or not (
-                stuff >> 28 in (0x9, 0xB)
-                and stuff >> 12 & 0xF in (0xB, 0xD)
-                and stuff >> 8 & 0xF in (0x6, 0x9)
-                and stuff & 0xF in (1, 2)
+            # editcap writes 0 there: then the lengths decide, which lead from one record to the next in one format only.
+            odd += stuff != 0 and (
+                stuff & 0x0FFF00F0 != 0x0FBF0000
+                or not (
+                    stuff >> 28 in (0x9, 0xB)
+                    and stuff >> 12 & 0xF in (0xB, 0xD)
+                    and stuff >> 8 & 0xF in (0x6, 0x9)
+                    and stuff & 0xF in (1, 2)
+                )
             )
         if captured > largest:
             return odd + 1
