@@ -70,8 +70,8 @@ ETHERTYPES: Final = frozenset(
 """Those behind which Scapy knows a layer: so that it need not be loaded, for a third of a second, only to say no."""
 
 GUESSED: Final = frozenset({23, 31, 195, 215, 230, 283, 772, 801, 802, 803})
-"""Link types that Scapy takes for something: 802.15.4 it reads as what is configured, whatever it carries; the others are
-numbers of another list (ARPHRD_, or DLT_ of some systems)."""
+"""Link types that Scapy takes for something: 802.15.4 it reads as what is configured, whatever it carries; the others
+are numbers of another list (ARPHRD_, or DLT_ of some systems)."""
 
 UNNAMED: Final = frozenset(
     {

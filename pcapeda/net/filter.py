@@ -228,7 +228,7 @@ def _line(words: bytes) -> str:
 
 @contextmanager
 def quiet_scapy() -> Iterator[None]:
-    """What Scapy has to say while it is imported, opens a socket or dissects is nothing for the person at the terminal."""
+    """What Scapy has to say while it is imported, opens a socket or dissects is nothing for who runs us."""
     loggers = [logging.getLogger(name) for name in ("scapy", "scapy.runtime", "scapy.loading")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():

@@ -283,7 +283,7 @@ def _oddities(stream: Stream, kind: _Kind, order: str, largest: int, snaplen: in
             odd += (interface > 10_000) + (not known) + (packet_type > 4)
         elif kind.oddities == "nokia":
             (stuff,) = struct.unpack_from(f"{order}I", window, at + 16)
-            # editcap writes 0 there: then the lengths decide, which lead from one record to the next in one format only.
+            # editcap writes 0 there: then the lengths decide, which lead from record to record in one format only.
             odd += stuff != 0 and (
                 stuff & 0x0FFF00F0 != 0x0FBF0000
                 or not (
