@@ -19,7 +19,7 @@ def counts(*reports: Report, tariff: quotas.Tariff) -> dict[str, Any]:
     `cost_usd` is None where `tariff` knows no price. `datagrams` are all that were read, the reassembled ones among
     them, so that at the end of a run
 
-        frames = datagrams - reassembled + fragments + skipped
+        frames + segments = datagrams - reassembled + fragments + skipped
         datagrams + inherited = sent + spooled + dead + limited + refused + unselected
     """
 
@@ -38,6 +38,7 @@ def counts(*reports: Report, tariff: quotas.Tariff) -> dict[str, Any]:
     cost = tariff.usd(chunks)
     return {
         "frames": total("frames"),
+        "segments": total("segments"),
         "bytes_read": total("bytes_read"),
         "datagrams": total("datagrams") + reassembled,
         "reassembled": reassembled,

@@ -29,6 +29,7 @@ AT_ONCE, PATIENCE_S = 8, 5.0
 
 COUNTERS = {
     "pcapeda_frames": ("frames", "Packet records read"),
+    "pcapeda_segments": ("segments", "What UDP super-packets held beyond one datagram each"),
     "pcapeda_read_bytes": ("bytes_read", "Bytes of the packet records read"),
     "pcapeda_datagrams": ("datagrams", "UDP datagrams read, reassembled ones among them"),
     "pcapeda_fragments": ("fragments", "IP fragments read"),

@@ -59,12 +59,25 @@ def time_text(time_ns: int) -> str:
     return f"{time_ns / 1e9:.9f} s from 1970"
 
 
+class Offload(NamedTuple):
+    """What the kernel had left to the network card when it showed a frame to us (live only).
+
+    `checksum_at` is the offset of the transport header whose checksum is not computed yet (-1: of some header, nobody
+    says which; None: there is none). `size` is not 0 for a super-packet of UDP segmentation offload: so many bytes of
+    payload make one datagram, the last one may be shorter. `segment` is the place of a frame that was cut out of one.
+    """
+
+    checksum_at: int | None
+    size: int = 0
+    segment: int = 0
+
+
 class Frame(NamedTuple):
     """One packet record as a capture or a socket gave it; nothing in it has been interpreted.
 
     `linktype` is the LINKTYPE_ value of https://www.tcpdump.org/linktypes.html (without FCS bits), `wire_length` the
     length before the snap length cut it, `interface` the name of the interface where the source knows one, `number`
-    the ordinal among the packet records of the source, from 1.
+    the ordinal among the packet records of the source, from 1. `offload` is None but for some frames of a live source.
     """
 
     time_ns: int | None
@@ -73,6 +86,7 @@ class Frame(NamedTuple):
     wire_length: int
     interface: str | None
     number: int
+    offload: Offload | None = None
 
 
 class Why(Enum):
@@ -111,6 +125,7 @@ class Datagram(NamedTuple):
     `length - 8` when `whole` is false. `checksum_status` is one of good, bad, absent, unverified. `via` names the
     layers from the link up to the IP header that carries the datagram, with identifiers (`vlan:10`, `vxlan:42`).
     `fragments` holds the frame numbers it was reassembled from, and is empty for a datagram that came in one piece.
+    `segment` is the place from 0 among the datagrams that the kernel showed as one frame, a super-packet.
     """
 
     time_ns: int | None
@@ -128,6 +143,7 @@ class Datagram(NamedTuple):
     number: int
     interface: str | None
     fragments: tuple[int, ...] = ()
+    segment: int = 0
 
 
 class Fragment(NamedTuple):
@@ -461,6 +477,8 @@ class Report:
     """The count of everything, so that nothing is lost in silence. `adds_up` is the law of conservation."""
 
     frames: int = 0
+    segments: int = 0
+    """What super-packets held beyond one datagram each (live only): each counts like a frame."""
     bytes_read: int = 0
     datagrams: int = 0
     """Datagrams that came in one piece."""
@@ -591,7 +609,7 @@ class Report:
 
     def adds_up(self) -> bool:
         """Whether everything read is accounted for."""
-        read = self.frames == self.datagrams + self.fragments + sum(self.skips.values())
+        read = self.frames + self.segments == self.datagrams + self.fragments + sum(self.skips.values())
         pieces = self.fragments == self.used + sum(self.expired.values()) + self.held
         kept = self.spooled + sum(self.dead.values()) + sum(self.limited.values())
         delivered = self.datagrams + self.reassembled + self.inherited == (

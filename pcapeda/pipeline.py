@@ -350,6 +350,7 @@ def _hand_round(
 
 
 def _sniff(corridor: Corridor, source: "LiveSource", over: Callable[[], bool]) -> None:
+    from pcapeda.net.segments import taken_apart
     from pcapeda.net.write import CaptureWriter
 
     job, report, watcher = corridor.job, corridor.report, corridor.watcher
@@ -364,6 +365,7 @@ def _sniff(corridor: Corridor, source: "LiveSource", over: Callable[[], bool]) -
             writer = CaptureWriter(job.write)
             stack.callback(_close, writer, corridor)
             blocks = _tee(blocks, writer, corridor.clock)
+        blocks = taken_apart(blocks)
 
         def on_tick() -> None:
             reading.kernel_drops = source.kernel_drops()

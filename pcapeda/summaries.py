@@ -186,6 +186,7 @@ class Reporter:
         span = Span(
             seconds=(now_ns - self._since_ns) / SECOND_NS,
             frames=seen.frames - before.frames,
+            segments=seen.segments - before.segments,
             datagrams=seen.datagrams + seen.reassembled - before.datagrams - before.reassembled,
             delivered=seen.sent - before.sent,
             events=seen.events - before.events,

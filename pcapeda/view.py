@@ -413,7 +413,8 @@ def show_summary(
 
     lines: list[tuple[str, str, str]] = []
     skipped = sum(report.skips.values())
-    read = f"{plural(report.frames, 'frame')} = {plural(report.datagrams, 'datagram')}"
+    segments = f" + {plural(report.segments, 'segment')}" if report.segments else ""
+    read = f"{plural(report.frames, 'frame')}{segments} = {plural(report.datagrams, 'datagram')}"
     read += f" + {plural(report.fragments, 'fragment')} + {skipped:,} skipped"
     if report.frames or not report.events_inherited:
         lines.append(("read", read, ""))

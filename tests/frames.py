@@ -43,10 +43,10 @@ ARP = Frame(10**18, 1, ethernet(bytes(28), 0x0806), 42, None, 1)
 def decoded(frame: Frame) -> Datagram | Fragment | Skip:
     """What the fast path says of a frame; a glance says the same, or leaves the frame to it."""
     found = wire.decode(frame)
-    datagrams, nothing, odd = wire.glance((frame,))
+    datagrams, nothing, odd, _ = wire.glance((frame,))
     if odd:
         assert (datagrams, nothing, odd) == ([], [], [(0, frame)])
     else:
         assert [*datagrams, *(Skip(*one, frame.number) for one in nothing)] == [found]
-    assert wire.glance((frame, frame)) == (datagrams * 2, nothing * 2, odd * 2)
+    assert wire.glance((frame, frame))[:3] == (datagrams * 2, nothing * 2, odd * 2)
     return found

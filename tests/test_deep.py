@@ -158,3 +158,12 @@ class TestContainment:
         for _, _, data in list(stacks.everything())[:200]:
             deep.decode(frame(data), decapsulate=True)
         assert [list(layer.payload_guess) for layer in (Ether, IP, UDP)] == before
+
+
+@pytest.mark.parametrize("linktype", [195, 215, 230, 283])
+def test_nothing_is_guessed_at(linktype: int, capfd: pytest.CaptureFixture[str]) -> None:
+    """802.15.4 carries what is nowhere told: an unsupported link type, and Scapy has no advice to give."""
+    found = deep.decode(frame(bytes.fromhex("41880122ffff00000000") + bytes(30), linktype))
+    assert isinstance(found, Skip)
+    assert found.why is Why.UNKNOWN_LINK
+    assert capfd.readouterr().err == ""

@@ -231,3 +231,13 @@ def test_spans_are_the_same_records(
             frames += some or ()
     assert frames == plain
     assert told[1] == told[0]
+
+
+@pytest.mark.parametrize("records", [1, 2, 4])
+def test_nokia_with_nothing_in_its_four_bytes(records: int) -> None:
+    """As `editcap -F nokiapcap` writes it: the lengths tell."""
+    packet = bytes(range(53))
+    head = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
+    body = b"".join(struct.pack("<IIIII", 1_700_000_000 + n, n, 53, 53, 0) + packet for n in range(records))
+    frames, damages = read_bytes(head + body)
+    assert ([frame.data for frame in frames], damages) == ([packet] * records, [])

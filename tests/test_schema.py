@@ -34,7 +34,7 @@ def example(kind: str) -> Entry:
     if kind == "batch":
         return Grouper(shape, 1, 10**9).add(datagram, 0)[0][0]
     if kind == "report":
-        span = Span(1.5, 9, 8, 7, 6, {"rate limit": 5}, {"denied": 4}, 3, 2, 1, 4)
+        span = Span(1.5, 9, 1, 8, 7, 6, {"rate limit": 5}, {"denied": 4}, 3, 2, 1, 4)
         sources, turned_away = [("192.0.2.1", 4)], [(("rate limit", "2001:db8::/64"), 5)]
         return report_entry(shape, 1, span, time_ns=10**18, cost_usd=0.5, sources=sources, turned_away=turned_away)
     return Shape(kind, resources=("arn:x",)).entry(datagram)  # type: ignore[arg-type]

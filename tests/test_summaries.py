@@ -261,6 +261,7 @@ def test_reports_tell_what_happened_since_the_one_before() -> None:
         "At": "2001-09-09T01:46:40.000000000Z",
         "Seconds": 2,
         "Frames": 110,
+        "Segments": 0,
         "Datagrams": 106,
         "DatagramsPerSecond": 53,
         "Delivered": 100,

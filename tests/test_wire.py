@@ -185,7 +185,7 @@ def test_what_may_be_a_tunnel_is_odd() -> None:
     for source, destination in [(4789, 40000), (40000, 4789), (40000, 514)]:
         data = ether(0x0800, ip4(udp(sport=source, dport=destination)))
         frame = Frame(1, 1, data, len(data), None, 1)
-        datagrams, _, odd = wire.glance((frame,), TUNNEL_PORTS)
+        datagrams, _, odd, _ = wire.glance((frame,), TUNNEL_PORTS)
         if destination == 514:
             assert (len(datagrams), odd) == (1, [])
         else:

@@ -66,6 +66,7 @@ def as_data(report: "Report", survey: "SurveySink") -> dict[str, Any]:
     span = (report.last_ns or 0) - (report.first_ns or 0)
     return {
         "Frames": report.frames,
+        "Segments": report.segments,
         "Datagrams": report.datagrams + report.reassembled,
         "Reassembled": report.reassembled,
         "Fragments": {

@@ -72,7 +72,11 @@ def number(field: str, *names: str, panel: str, **named: Any) -> Any:
 FilterOption = Annotated[
     str | None,
     typer.Option(
-        "-f", "--filter", metavar="BPF", help="Only packets this pcap filter selects.", rich_help_panel=SELECT
+        "-f",
+        "--filter",
+        metavar="BPF",
+        help="Only packets this pcap filter selects. A port in it loses later IP fragments: --port does not.",
+        rich_help_panel=SELECT,
     ),
 ]
 CountOption = Annotated[

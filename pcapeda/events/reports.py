@@ -19,6 +19,7 @@ class Span(NamedTuple):
 
     seconds: float
     frames: int
+    segments: int
     datagrams: int
     delivered: int
     events: int
@@ -51,6 +52,7 @@ def report_entry(
         "At": iso_time(time_ns),
         "Seconds": round(span.seconds, 3),
         "Frames": span.frames,
+        "Segments": span.segments,
         "Datagrams": span.datagrams,
         "DatagramsPerSecond": _rate(span.datagrams, span.seconds),
         "Delivered": span.delivered,

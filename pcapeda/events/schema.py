@@ -152,7 +152,7 @@ def _full() -> dict[str, Any]:
             "ChecksumStatus": {
                 "enum": ["good", "bad", "absent", "unverified"],
                 "description": "Whether the checksum holds; absent: not used (0 over IPv4); "
-                "unverified: not all bytes were captured.",
+                "unverified: not all bytes were captured, or the network card was to compute it.",
             },
             "CapturedAt": _moment("When it was captured, to the nanosecond, UTC; absent if the capture has no times."),
             "Capture": _object(
@@ -304,6 +304,7 @@ def _report() -> dict[str, Any]:
             "At": _moment("When it was made."),
             "Seconds": _number("Time since the report before."),
             "Frames": _count("Packets read since then."),
+            "Segments": _count("What UDP super-packets among them held beyond one datagram each."),
             "Datagrams": _count("UDP datagrams read since then."),
             "DatagramsPerSecond": _number("The same as a rate."),
             "Delivered": _count("Datagrams delivered since then."),

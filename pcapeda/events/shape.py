@@ -45,11 +45,13 @@ _UNNAMED = blake2b(digest_size=16)
 def packet_id(datagram: Datagram, loop: int = 0) -> str:
     """32 hex digits that name this datagram of this capture, the same on every run and under every file name.
 
-    BLAKE2b (RFC 7693) over capture time, frame number, ports, pass of the loop, addresses and payload, so that a
-    consumer can tell a repeated delivery from a repeated datagram.
+    BLAKE2b (RFC 7693) over capture time, frame number (above it the place in a super-packet), ports, pass of the loop,
+    addresses and payload, so that a consumer can tell a repeated delivery from a repeated datagram.
     """
-    time_ns, source, source_port, destination, port, payload, _, _, _, _, _, _, number, _, _ = datagram
-    return _name(time_ns, number, source_port, port, loop, source, destination, payload)
+    time_ns, source, source_port, destination, port, payload, _, _, _, _, _, _, number, _, _, segment = datagram
+    return _name(
+        time_ns, number | segment << 48 if segment else number, source_port, port, loop, source, destination, payload
+    )
 
 
 def _name(
@@ -141,7 +143,7 @@ class Shape:
             text = printable_text(payload)
             if text is not None:
                 added = f',"Text":{_quote(text)}'
-        if self.json_payload and payload.lstrip()[:1] == b"{":
+        if self.json_payload and payload.lstrip(_BEFORE_JSON)[:1] == b"{":
             document = json_object(payload)
             if document is not None:
                 added += f',"Json":{document}'
@@ -204,9 +206,18 @@ def _full(shape: Shape, datagram: Datagram) -> tuple[str, str]:
     # Taken apart once: fifteen members by name would cost as much as the text that is made of them.
     (
         time_ns, source, source_port, destination, port, payload, length, checksum, status, version, via,
-        whole, number, interface, _,
+        whole, number, interface, _, segment,
     ) = datagram  # fmt: skip
-    identity = _name(time_ns, number, source_port, port, shape.loop, source, destination, payload)
+    identity = _name(
+        time_ns,
+        number | segment << 48 if segment else number,
+        source_port,
+        port,
+        shape.loop,
+        source,
+        destination,
+        payload,
+    )
     stamp = ""
     if time_ns is not None and 0 <= time_ns <= LAST_TIME_NS:
         stamp = f',"CapturedAt":"{iso_time(time_ns)}"'
@@ -291,9 +302,21 @@ _LAYOUT = dict.fromkeys(map(ord, "\t\r\n\xa0\u1680\u202f\u205f\u3000\ufeff\u200c
 def json_object(payload: bytes) -> str | None:
     """The payload as one line of JSON text if it is a JSON object that a bus accepts inside Detail, else None.
 
+    A byte order mark before it and NULs behind it do not count. Of several lines that are each an object, the first.
+
     Accepted is what RFC 8259 and PutEvents allow: UTF-8, numbers that are finite, integers within signed 64 bits,
     nesting up to `JSON_DEPTH`. Of members with the same name the last one counts.
     """
+    payload = payload.rstrip(b"\0 \t\r\n").removeprefix(_BYTE_ORDER_MARK)
+    text = _object_text(payload)
+    if text is None:
+        line, _, rest = payload.lstrip(b" \t\r\n").partition(b"\n")
+        if rest.lstrip(b" \t\r\n").startswith(b"{"):
+            text = _object_text(line)
+    return text
+
+
+def _object_text(payload: bytes) -> str | None:
     if payload.count(b"{") + payload.count(b"[") > JSON_DEPTH and _depth(payload) > JSON_DEPTH:
         return None
     try:
@@ -307,6 +330,10 @@ def json_object(payload: bytes) -> str | None:
     except (ValueError, RecursionError):
         return None
     return text
+
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BEFORE_JSON = b" \t\r\n" + _BYTE_ORDER_MARK
 
 
 def _integer(digits: str) -> int:

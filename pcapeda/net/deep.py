@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from pcapeda.model import Datagram, Fragment, Frame, Skip, Why
 from pcapeda.net import ip, udp
+from pcapeda.net.filter import quiet_scapy
 from pcapeda.net.layers import tunnel_port
 
 Found = Datagram | Fragment | Skip
@@ -67,6 +68,10 @@ ETHERTYPES: Final = frozenset(
     }
 )
 """Those behind which Scapy knows a layer: so that it need not be loaded, for a third of a second, only to say no."""
+
+GUESSED: Final = frozenset({23, 31, 195, 215, 230, 283, 772, 801, 802, 803})
+"""Link types that Scapy takes for something: 802.15.4 it reads as what is configured, whatever it carries; the others
+are numbers of another list (ARPHRD_, or DLT_ of some systems)."""
 
 UNNAMED: Final = frozenset(
     {
@@ -140,7 +145,8 @@ def decode(frame: Frame, decapsulate: bool = False) -> Found:
         return Skip(Why.UNKNOWN_LAYER, "scapy: too long", 0, frame.number)
     walk = _Walk(frame, decapsulate=decapsulate)
     try:
-        found = walk.run()
+        with quiet_scapy():
+            found = walk.run()
     except Exception:  # noqa: BLE001  whatever a dissector raises on hostile bytes, this frame alone is lost
         found = Skip(Why.UNKNOWN_LAYER, f"scapy: {walk.layer}", walk.at, frame.number)
     if walk.outer is not None and not isinstance(found, Datagram):
@@ -198,7 +204,7 @@ class _Walk:
             return scapy.ip6 if self.frame.data[:1] >= b"\x60" else scapy.ip4
         if linktype in (228, 229):
             self.via = ("raw",)
-        return scapy.conf.l2types.num2layer.get(linktype)
+        return None if linktype in GUESSED else scapy.conf.l2types.num2layer.get(linktype)
 
     def _known(self, layer: Any, scapy: _Scapy) -> Found | None:
         """What to answer when the next layer is one that ends the walk."""

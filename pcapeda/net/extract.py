@@ -62,7 +62,7 @@ class Extractor:
 
         A datagram that this frame completes has the frame's time and number, and `fragments` names all its frames.
         """
-        datagrams, nothing, odd = self._glance((frame,))
+        datagrams, nothing, odd, _ = self._glance((frame,))
         if odd:
             found = self._look_at(frame)
             assert found is not None, "one that works apart is given many frames"
@@ -71,7 +71,7 @@ class Extractor:
 
     def feed_all(self, frames: Sequence[Frame]) -> list[Datagram]:
         """The datagrams that frames give, in their order."""
-        datagrams, _, odd = self._glance(frames)
+        datagrams, _, odd, _ = self._glance(frames)
         return self._with_odd(datagrams, odd, []) if odd else datagrams
 
     def feed_apart(self, frames: Sequence[Frame]) -> tuple[list[Datagram], list[tuple[int, Frame]]]:
@@ -80,7 +80,7 @@ class Extractor:
         What becomes of those depends on frames before them: fragments, and layers that only Scapy may know. They are
         not counted here. For an extractor that works `apart` from the one that has seen all frames.
         """
-        datagrams, _, odd = self._glance(frames)
+        datagrams, _, odd, _ = self._glance(frames)
         left: list[tuple[int, Frame]] = []
         if odd:
             datagrams = self._with_odd(datagrams, odd, left)
@@ -91,10 +91,12 @@ class Extractor:
     def _glance(self, frames: Sequence[Frame]) -> wire.Glance:
         """Count frames, and do those that are plain."""
         report = self._report
-        report.frames += len(frames)
+        # A segment counts as one, even where only some of those of a super-packet are asked for.
         report.bytes_read += sum(map(len, map(_DATA, frames)))
         report.span(map(_TIME, frames))
         glance = wire.glance(frames, layers.TUNNEL_PORTS if self._decapsulate else ())
+        report.frames += len(frames) - glance.segments
+        report.segments += glance.segments
         report.datagrams += len(glance.datagrams)
         for (why, layer, _), number in Counter(glance.nothing).items():
             report.skips[why, layer] += number

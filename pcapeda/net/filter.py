@@ -35,6 +35,8 @@ MAX_INSTRUCTIONS: Final = 4096
 _INSTRUCTION: Final = struct.Struct("=HBBI")
 _ANCILLARY: Final = 0xFFFFF000
 """SKF_AD_OFF: from here on, loads ask the kernel for what is known about a packet, not for its bytes."""
+_NETWORK: Final = 0xFFF00000
+"""SKF_NET_OFF: loads from here on count from the network header, wherever in the frame that begins."""
 _COOKED_FIELDS: Final = {0: 0, 4: 8, 8: 28, 10: 4}
 """Offsets in the SLL2 header → SKF_AD_PROTOCOL, _IFINDEX, _HATYPE, _PKTTYPE (linux/filter.h)."""
 _COOKED_HEADER: Final = 20
@@ -85,10 +87,13 @@ class Filter:
             matcher = self._matchers[frame.linktype] = self._matcher(frame.linktype)
         return matcher(frame.data, frame.wire_length)
 
-    def program(self, linktype: int, *, interface: str | None = None, snaplen: int = SNAPLEN) -> bytes:
+    def program(
+        self, linktype: int, *, interface: str | None = None, snaplen: int = SNAPLEN, headers: bool = False
+    ) -> bytes:
         """The BPF program (an array of struct sock_filter) for a packet socket whose frames become `linktype`.
 
-        It accepts at most `snaplen` bytes of a frame. With COOKED it is for a socket of type SOCK_DGRAM. `interface` is
+        It accepts at most `snaplen` bytes of a frame. With COOKED it is for a socket of type SOCK_DGRAM, or with
+        `headers` for one of type SOCK_RAW, whose frames have link headers of whatever length. `interface` is
         where the socket listens: asked about it, libpcap writes code that finds the VLAN tags where that kernel keeps
         them, which needs the right to capture there. Raises `BadFilter`.
         """
@@ -106,7 +111,8 @@ class Filter:
         if handle is None:
             handle = libpcap.pcap_open_dead(dlt, snaplen)
         program = bytearray(self._compile(libpcap, handle, linktype))
-        self._for_kernel(program, snaplen, cooked=linktype == COOKED)
+        network = None if linktype != COOKED else _NETWORK if headers else 0
+        self._for_kernel(program, snaplen, network)
         return bytes(program)
 
     def _matcher(self, linktype: int) -> Callable[[bytes, int], bool]:
@@ -155,8 +161,11 @@ class Filter:
         finally:
             libpcap.pcap_close(handle)
 
-    def _for_kernel(self, program: bytearray, snaplen: int, *, cooked: bool) -> None:
-        """Turn what libpcap compiled for frames as a file has them into what the socket needs, in place."""
+    def _for_kernel(self, program: bytearray, snaplen: int, network: int | None) -> None:
+        """Turn what libpcap compiled for frames as a file has them into what the socket needs, in place.
+
+        `network` is where loads find the network header, if the frames are to become Linux cooked.
+        """
         count = len(program) // _INSTRUCTION.size
         if count > MAX_INSTRUCTIONS:
             raise BadFilter(
@@ -168,9 +177,11 @@ class Filter:
             kind, mode = code & 0x07, code & 0xE0
             if kind == 0x06 and code & 0x18 == 0 and k:  # BPF_RET of a constant: how many bytes are kept
                 k = snaplen
-            elif cooked and kind in (0x00, 0x01) and mode in (0x20, 0x40, 0xA0) and k < _ANCILLARY:  # loads of bytes
+            elif (
+                network is not None and kind in (0x00, 0x01) and mode in (0x20, 0x40, 0xA0) and k < _ANCILLARY
+            ):  # loads of bytes
                 if k >= _COOKED_HEADER:
-                    k -= _COOKED_HEADER
+                    k += network - _COOKED_HEADER
                 elif mode == 0x20 and k in _COOKED_FIELDS:
                     k = _ANCILLARY + _COOKED_FIELDS[k]
                 else:
@@ -217,8 +228,8 @@ def _line(words: bytes) -> str:
 
 @contextmanager
 def quiet_scapy() -> Iterator[None]:
-    """What Scapy has to say while it is imported or opens a socket is nothing for the person at the terminal."""
-    loggers = [logging.getLogger(name) for name in ("scapy.runtime", "scapy.loading")]
+    """What Scapy has to say while it is imported, opens a socket or dissects is nothing for who runs us."""
+    loggers = [logging.getLogger(name) for name in ("scapy", "scapy.runtime", "scapy.loading")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -25,7 +25,7 @@ from pcapeda.errors import BadConfig, NoRights, NoSuchInterface, of_system
 from pcapeda.model import Frame
 from pcapeda.net.devices import ANY, Device, find, interfaces, need_linux
 from pcapeda.net.filter import COOKED, SNAPLEN, Filter, quiet_scapy
-from pcapeda.net.ring import MIB, RETIRE_MS, Ring
+from pcapeda.net.ring import MIB, RETIRE_MS, Ring, has_headers
 from pcapeda.net.stream import BLOCK_FRAMES
 
 __all__ = ["ANY", "BUFFER_BYTES", "LiveSource", "interfaces"]
@@ -156,7 +156,9 @@ class LiveSource:
             self._filter.check_for(device.linktype)
             # Ours comes first: a `vlan` in the other shifts where all that follows looks.
             without_tcp += f" and ({self._filter.expression})"
-        return Filter(without_tcp).program(device.linktype, interface=interface, snaplen=self._snaplen)
+        return Filter(without_tcp).program(
+            device.linktype, interface=interface, snaplen=self._snaplen, headers=has_headers()
+        )
 
     @property
     def granted_buffer(self) -> int:
@@ -299,11 +301,11 @@ class LiveSource:
 def _open(device: Device) -> socket.socket:
     """A socket that is deaf (protocol 0) until it has its filter and is bound.
 
-    It is Scapy's; or one that takes the link header off, which Scapy does not have, for 'any', where headers differ,
-    and for links whose headers we do not know.
+    It is Scapy's; or one of our own where frames become Linux cooked: for 'any', where headers differ, and for links
+    whose headers we do not know.
     """
     try:
-        cooked = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+        cooked = socket.socket(socket.AF_PACKET, socket.SOCK_RAW if has_headers() else socket.SOCK_DGRAM, 0)
     except PermissionError:
         raise _no_rights(device.name) from None
     if device.linktype == COOKED:

@@ -110,7 +110,7 @@ class Layout(NamedTuple):
                 return found, at, stop - at, captured
             # A fraction of a second or more is carried, and seconds have no sign: that is what the bytes say.
             time_ns = seconds * 1_000_000_000 + fraction * unit_ns
-            add(new(Frame, (time_ns, linktype, window[start:stop], wire, None, ordinal)))
+            add(new(Frame, (time_ns, linktype, window[start:stop], wire, None, ordinal, None)))
             at = stop
         return found, at, 0, 0
 
@@ -286,11 +286,15 @@ def _oddities(stream: Stream, kind: _Kind, order: str, largest: int, snaplen: in
             odd += (interface > 10_000) + (not known) + (packet_type > 4)
         elif kind.oddities == "nokia":
             (stuff,) = struct.unpack_from(f"{order}I", window, at + 16)
-            odd += stuff & 0x0FFF00F0 != 0x0FBF0000 or not (
-                stuff >> 28 in (0x9, 0xB)
-                and stuff >> 12 & 0xF in (0xB, 0xD)
-                and stuff >> 8 & 0xF in (0x6, 0x9)
-                and stuff & 0xF in (1, 2)
+            # editcap writes 0 there: then the lengths decide, which lead from record to record in one format only.
+            odd += stuff != 0 and (
+                stuff & 0x0FFF00F0 != 0x0FBF0000
+                or not (
+                    stuff >> 28 in (0x9, 0xB)
+                    and stuff >> 12 & 0xF in (0xB, 0xD)
+                    and stuff >> 8 & 0xF in (0x6, 0x9)
+                    and stuff & 0xF in (1, 2)
+                )
             )
         if captured > largest:
             return odd + 1

@@ -244,7 +244,7 @@ def _read(stream: Stream, name: str, damages: _Damages) -> Iterator[list[Frame] 
                     break
                 time_ns = (high << 32 | low) * multiply // divide + add_ns if multiply else None
                 start = at + 28
-                add(new(Frame, (time_ns, linktype, window[start : start + captured], wire, label, ordinal)))
+                add(new(Frame, (time_ns, linktype, window[start : start + captured], wire, label, ordinal, None)))
                 at = stop
             stream.at = at
             if frames:

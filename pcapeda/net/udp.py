@@ -7,7 +7,7 @@ from struct import Struct
 from typing import Final
 from zlib import adler32
 
-from pcapeda.model import Datagram, Frame, Skip, Why
+from pcapeda.model import Datagram, Frame, Offload, Skip, Why
 
 HEADER: Final = Struct("!HHHH")
 PROTOCOL: Final = 17
@@ -60,6 +60,18 @@ def residue(data: bytes, more: int) -> int:
     return more % 0xFFFF
 
 
+def ready(status: str, offload: Offload, at: int, stop: int) -> str:
+    """The status of a checksum as far as it is computed: that of the UDP header at `at`, over bytes that end at `stop`.
+
+    What the kernel leaves to the network card holds the sum of the pseudo header until then, and makes the checksum of
+    a tunnel around it wrong, too.
+    """
+    where = offload.checksum_at
+    if where is None:
+        return status
+    return "unverified" if where == at or (status == "bad" and (where < 0 or at < where < stop)) else status
+
+
 def finish(
     frame: Frame,
     data: bytes,
@@ -96,6 +108,11 @@ def finish(
         status = "unverified"
     else:
         status = "bad" if residue(pseudo + data[at:stop], PROTOCOL + length) else "good"
+    segment = 0
+    if frame.offload is not None:
+        segment = frame.offload.segment
+        if data is frame.data:
+            status = ready(status, frame.offload, at, stop)
     text = text4 if version == 4 else text6
     return Datagram(
         frame.time_ns,
@@ -113,4 +130,5 @@ def finish(
         frame.number,
         frame.interface,
         fragments,
+        segment,
     )

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from pcapeda.model import Datagram, Fragment, Frame, Skip, Why
 from pcapeda.net import ip
 from pcapeda.net.udp import PROTOCOL as UDP
-from pcapeda.net.udp import finish, residue, text4, text6
+from pcapeda.net.udp import finish, ready, residue, text4, text6
 
 Found = Datagram | Fragment | Skip
 Via = tuple[str, ...]
@@ -71,6 +71,8 @@ class Glance(NamedTuple):
     """Why others give none, one for each."""
     odd: list[tuple[int, Frame]]
     """The frames to look at again, each with the number of datagrams before it."""
+    segments: int
+    """How many of all were cut out of a super-packet behind another one."""
 
 
 def glance(frames: Iterable[Frame], tunnels: Container[int] = ()) -> Glance:
@@ -83,8 +85,11 @@ def glance(frames: Iterable[Frame], tunnels: Container[int] = ()) -> Glance:
     nothing: list[Nothing] = []
     odd: list[tuple[int, Frame]] = []
     add, skip = datagrams.append, nothing.append
+    segments = 0
     for frame in frames:
-        time_ns, linktype, data, _, interface, number = frame
+        time_ns, linktype, data, _, interface, number, offload = frame
+        if offload is not None and offload.segment:
+            segments += 1
         head = data[12:15] if linktype == 1 else b""
         if head == _PLAIN4_HEAD:
             version, at, via = 4, 14, _ETH_IP4
@@ -131,17 +136,20 @@ def glance(frames: Iterable[Frame], tunnels: Container[int] = ()) -> Glance:
         if tunnels and (port in tunnels or source_port in tunnels):
             odd.append((len(datagrams), frame))
             continue
+        segment = 0
+        if offload is not None:
+            status, segment = ready(status, offload, stop - length, stop), offload.segment
         # The tuple is made directly: a NamedTuple's own constructor takes twice as long.
         add(
             _new(
                 Datagram,
                 (
                     time_ns, source, source_port, destination, port, payload, length, checksum, status, version, via,
-                    True, number, interface, (),
+                    True, number, interface, (), segment,
                 ),
             )
         )  # fmt: skip
-    return Glance(datagrams, nothing, odd)
+    return Glance(datagrams, nothing, odd, segments)
 
 
 def _beginning(linktype: int, data: bytes) -> tuple[int, int, Via]:

@@ -56,7 +56,7 @@ class CaptureWriter:
 
     def write(self, frame: Frame) -> None:
         """Keep one frame; it is in the file after the next `flush`, or earlier."""
-        time_ns, linktype, data, wire, interface, _ = frame
+        time_ns, linktype, data, wire, interface, *_ = frame
         era = 0 if time_ns is None else time_ns // 1_000_000_000 // ERA_S * ERA_S
         if time_ns is None or not -(1 << 63) <= era < 1 << 63:
             self._write_untimed(frame)
