@@ -7,6 +7,7 @@ from pcapeda.events import quotas
 from pcapeda.events.flows import MAX_FLOWS
 from pcapeda.events.shape import Shape
 from pcapeda.limits import Bounds
+from pcapeda.net import ports
 from pcapeda.rules.dialects import Dialect
 from pcapeda.sinks.aws import Transport
 from pcapeda.sinks.spool import WhenFull
@@ -94,6 +95,9 @@ class Job(Bounds):
     count: int | None = None
     ports: frozenset[int] = frozenset()
     decapsulate: bool = False
+    tunnels: tuple[tuple[int, str], ...] = ()
+    """UDP ports and the names of the tunnels behind them, beside the known ones or in their stead; asking for any asks
+    for `decapsulate`."""
     fragment_age_s: float = 30.0
     fragment_mib: int = 64
     rules: tuple[str, ...] = ()
@@ -162,6 +166,7 @@ class Job(Bounds):
             raise BadConfig("--checkpoint remembers captures: what comes from an interface comes once")
         if self.checkpoint is not None and "-" in self.captures:
             raise BadConfig("--checkpoint cannot know standard input again: give a file")
+        ports.table(self.tunnels)
         self.bus.check()
         self.check_bounds()
         self._check_summaries()

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -147,7 +147,7 @@ def _replay(corridor: Corridor, captures: list[str], chosen: Filter | None, work
     crew = None
     try:
         if workers is not None:
-            crew = Crew(workers, Craft(job.decapsulate, job.filter, job.ports, corridor.render))
+            crew = Crew(workers, Craft(job.decapsulate, job.filter, job.ports, corridor.render, job.tunnels))
         for loop in range(job.loop) if job.loop else itertools.count():
             frames_before = report.frames
             for path in captures:
@@ -351,8 +351,9 @@ def _asked_of(job: Job) -> str:
     bus = replace(job.bus, max_request_bytes=0)
     reassembly = (job.fragment_age_s, job.fragment_mib)
     asked = (job.filter, sorted(job.ports), job.decapsulate, reassembly, job.shape, bus)
-    # A run without summaries is known by what it was known by before there were any.
-    return repr((*asked, job.summaries, job.hold_ns, job.max_flows, job.group) if job.summaries else asked)
+    # A run without tunnels and summaries is known by what it was known by before there were any.
+    summed = (job.summaries, job.hold_ns, job.max_flows, job.group) if job.summaries else ()
+    return repr(asked + job.tunnels + summed)
 
 
 def resend(
@@ -438,14 +439,15 @@ def datagrams(
     *captures: str,
     filter: str | None = None,  # noqa: A002 - the option's name, as everywhere
     decapsulate: bool = False,
+    tunnels: Iterable[tuple[int, str]] = (),
     report: Report | None = None,
 ) -> Iterator[Datagram]:
     """The UDP datagrams of captures, in order. Counts and damages go to `report`. Raises `BadCapture`, `BadFilter`."""
     total = report if report is not None else Report()
-    chosen = Filter(filter) if filter else None
+    chosen, asked = Filter(filter) if filter else None, tuple(tunnels)
     for path in expand(captures):
         reading = Report()
-        extractor = Extractor(reading, decapsulate=decapsulate)
+        extractor = Extractor(reading, decapsulate=decapsulate, tunnels=asked)
         with Capture(path, note=reading.damages.append) as capture:
             try:
                 blocks = capture.blocks()

@@ -5,7 +5,7 @@ Nothing is imported before it is used, so it costs nothing to those who do not u
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,13 +102,14 @@ def _told(error: Any) -> str:
 def pcap() -> Callable[..., list[dict[str, Any]]]:
     """`pcap(path, …)` gives the events of a capture, as rules see them.
 
-    Keyword arguments are those of `Shape` (source, text, …), and `filter` and `decapsulate`.
+    Keyword arguments are those of `Shape` (source, text, …), and `filter`, `decapsulate` and `tunnels`.
     """
 
     def events(
         *captures: str | Path,
         filter: str | None = None,  # noqa: A002
         decapsulate: bool = False,
+        tunnels: Iterable[tuple[int, str]] = (),
         **shape: Any,
     ) -> list[dict[str, Any]]:
         from dataclasses import replace
@@ -116,10 +117,10 @@ def pcap() -> Callable[..., list[dict[str, Any]]]:
         from pcapeda.events.shape import Shape
         from pcapeda.pipeline import datagrams
 
-        found = []
+        found, asked = [], tuple(tunnels)
         for path in map(str, captures):
             shaped = replace(Shape(**shape), file=path)
-            for datagram in datagrams(path, filter=filter, decapsulate=decapsulate):
+            for datagram in datagrams(path, filter=filter, decapsulate=decapsulate, tunnels=asked):
                 found.append(shaped.entry(datagram).envelope())
         return found
 
