@@ -241,6 +241,21 @@ def pairs(
     return tuple(found)
 
 
+def named_ports(
+    owner: str, field: str, value: Mapping[int, str] | Iterable[tuple[int, str]] | None
+) -> tuple[tuple[int, str], ...]:
+    """A mapping, or pairs, of ports and names as a tuple of pairs. Raises `BadField`."""
+    found = []
+    for pair in _several(owner, field, value.items() if isinstance(value, Mapping) else value):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise BadField(f"{{{field}}}: %s is no pair of port and name", shown(pair), owner=owner)
+        port = _as_number(pair[0], whole=True)
+        if port is None or port not in RANGES["ports"]:
+            raise BadField(f"{{{field}}}: %s is no port", shown(pair[0]), owner=owner)
+        found.append((int(port), text(owner, field, pair[1])))
+    return tuple(found)
+
+
 class Held(Generic[Given, Kept]):
     """A field of a dataclass that can be set from more kinds of values than it is kept as.
 
@@ -273,3 +288,5 @@ Numbers = Held[int | Iterable[int] | None, frozenset[int]]
 """A field of whole numbers: one of them, or whatever holds some."""
 Pairs = Held[Mapping[str, str] | Iterable[tuple[str, str]] | None, tuple[tuple[str, str], ...]]
 """A field of names and values: a mapping, or pairs."""
+NamedPorts = Held[Mapping[int, str] | Iterable[tuple[int, str]] | None, tuple[tuple[int, str], ...]]
+"""A field of ports and names: a mapping, or pairs."""

@@ -47,6 +47,7 @@ class Craft:
     ports: frozenset[int] = frozenset()
     render: Render | None = None
     """Makes lines of entries; None: the entries themselves are wanted."""
+    tunnels: tuple[tuple[int, str], ...] = ()
 
 
 class _Order(NamedTuple):
@@ -302,7 +303,7 @@ class _Craftsman:
     ) -> Iterator[tuple[Piece, bytes | list[Entry]]]:
         """The events of frames, in pieces."""
         craft, chosen = self._craft, self._chosen
-        extractor = Extractor(report, decapsulate=craft.decapsulate, apart=True)
+        extractor = Extractor(report, decapsulate=craft.decapsulate, tunnels=craft.tunnels, apart=True)
         for block in blocks:
             frames = block if chosen is None else selected(block, chosen, report)
             found, left = extractor.feed_apart(frames)

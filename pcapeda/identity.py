@@ -14,7 +14,7 @@ VERSION = 2
 """Raise it when the text changes for a run that was possible before, and add what the version before wrote."""
 
 DECIDES = {
-    "Job": {"filter", "ports", "decapsulate", "fragment_age_s", "fragment_mib", "shape", "bus"},
+    "Job": {"filter", "ports", "decapsulate", "tunnels", "fragment_age_s", "fragment_mib", "shape", "bus"},
     "Shape": {"name", "source", "detail_type", "resources", "text", "json_payload", "time", "enrich"},
     "Bus": {"name", "region", "profile", "endpoint_url", "groups", "raw"},
 }
@@ -45,6 +45,8 @@ def asked_of(job: Job) -> str:
         },
         "bus": _bus(job.bus),
     }
+    if job.tunnels:
+        told["tunnels"] = sorted(map(list, job.tunnels))
     if shape.enrich is not None:
         told["enrich"] = name_of(shape.enrich)
     if job.summaries:

@@ -1,6 +1,6 @@
 """Datagrams for those who want no events: captures in, an iterator out, with nothing else opened or sent."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 
@@ -17,6 +17,7 @@ def datagrams(
     *captures: str | PathLike[str],
     filter: str | None = None,  # noqa: A002 - the option's name, as everywhere
     decapsulate: bool = False,
+    tunnels: Iterable[tuple[int, str]] = (),
     report: Report | None = None,
     skip_bad: bool = False,
 ) -> Iterator[Datagram]:
@@ -28,7 +29,7 @@ def datagrams(
     `failures`), and the next capture follows.
     """
     total = report if report is not None else Report()
-    chosen = Filter(filter) if filter else None
+    chosen, asked = Filter(filter) if filter else None, tuple(tunnels)
     if chosen is not None:
         chosen.check()
     try:
@@ -42,7 +43,7 @@ def datagrams(
                 paths += expand((one,))
     for path in paths:
         with _told(total, skip=skip_bad):
-            yield from _datagrams_of(path, chosen, decapsulate, total)
+            yield from _datagrams_of(path, chosen, decapsulate, asked, total)
 
 
 @contextmanager
@@ -57,9 +58,11 @@ def _told(report: Report, *, skip: bool) -> Iterator[None]:
             raise
 
 
-def _datagrams_of(path: str, chosen: Filter | None, decapsulate: bool, total: Report) -> Iterator[Datagram]:
+def _datagrams_of(
+    path: str, chosen: Filter | None, decapsulate: bool, tunnels: tuple[tuple[int, str], ...], total: Report
+) -> Iterator[Datagram]:
     reading = Report()
-    extractor = Extractor(reading, decapsulate=decapsulate)
+    extractor = Extractor(reading, decapsulate=decapsulate, tunnels=tunnels)
     taken = 0
     try:
         with Capture(path, note=reading.damages.append) as capture:

@@ -10,6 +10,7 @@ from pcapeda.events.enrich import check_enrich
 from pcapeda.events.flows import MAX_FLOWS
 from pcapeda.events.shape import Shape
 from pcapeda.limits import Bounds
+from pcapeda.net import ports
 from pcapeda.rules.dialects import Dialect
 from pcapeda.sinks.aws import Transport
 from pcapeda.sinks.spool import WhenFull
@@ -96,6 +97,9 @@ class Job(Bounds):
     count: int | None = None
     ports: bounds.Numbers = bounds.Numbers(bounds.numbers, frozenset())
     decapsulate: bool = False
+    tunnels: bounds.NamedPorts = bounds.NamedPorts(bounds.named_ports, ())
+    """UDP ports and the names of the tunnels behind them, beside the known ones or in their stead; asking for any asks
+    for `decapsulate`."""
     fragment_age_s: float = 30.0
     fragment_mib: int = 64
     rules: bounds.Paths = bounds.Paths(bounds.paths, ())
@@ -166,6 +170,7 @@ class Job(Bounds):
             raise BadField("{checkpoint} remembers captures: what comes from an interface comes once")
         if self.checkpoint is not None and "-" in self.captures:
             raise BadField("{checkpoint} cannot know standard input again: give a file")
+        ports.table(self.tunnels)
         quotas.check_identity(self.shape.source, self.shape.detail_type, self.shape.resources, self.bus.name)
         self.bus.check()
         self.check_bounds()

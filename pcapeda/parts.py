@@ -223,6 +223,7 @@ def make_extractor(job: Job, reading: Report) -> Extractor:
     return Extractor(
         reading,
         decapsulate=job.decapsulate,
+        tunnels=job.tunnels,
         defrag_bytes=job.fragment_mib * MIB,
         fragment_age_ns=int(job.fragment_age_s * SECOND_NS),
     )

@@ -209,7 +209,7 @@ def _replay(
     crew = None
     try:
         if workers is not None:
-            crew = Crew(workers, Craft(job.decapsulate, job.filter, job.ports, corridor.render))
+            crew = Crew(workers, Craft(job.decapsulate, job.filter, job.ports, corridor.render, job.tunnels))
         for loop in range(job.loop) if job.loop else itertools.count():
             frames_before = report.frames
             for path in captures:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,14 +123,15 @@ def _answer(ask: Callable[[], Any]) -> Any:
 def pcap() -> Callable[..., list[dict[str, Any]]]:
     """`pcap(path, …)` gives the events of a capture, as rules see them; paths are relative to the file that calls.
 
-    Keyword arguments are those of `Shape` (source, text, …), and `filter` and `decapsulate`. Raises `BadCapture` for a
-    damaged capture, unless `damaged=True` says that what can be read of it will do.
+    Keyword arguments are those of `Shape` (source, text, …), and `filter`, `decapsulate` and `tunnels`. Raises
+    `BadCapture` for a damaged capture, unless `damaged=True` says that what can be read of it will do.
     """
 
     def events(
         *captures: str | Path,
         filter: str | None = None,  # noqa: A002
         decapsulate: bool = False,
+        tunnels: Iterable[tuple[int, str]] = (),
         damaged: bool = False,
         **shape: Any,
     ) -> list[dict[str, Any]]:
@@ -141,13 +142,13 @@ def pcap() -> Callable[..., list[dict[str, Any]]]:
         from pcapeda.model import Report
         from pcapeda.pipeline import datagrams
 
-        folder = os.path.dirname(sys._getframe(1).f_code.co_filename)  # noqa: PTH120 - of who calls
+        folder, asked = os.path.dirname(sys._getframe(1).f_code.co_filename), tuple(tunnels)  # noqa: PTH120 - of who calls
 
         def read() -> list[dict[str, Any]]:
             found = []
             for path in [_from(folder, one) for one in captures]:
                 shaped, report = replace(Shape(**shape), file=path), Report()
-                for datagram in datagrams(path, filter=filter, decapsulate=decapsulate, report=report):
+                for datagram in datagrams(path, filter=filter, decapsulate=decapsulate, tunnels=asked, report=report):
                     found.append(shaped.entry(datagram).envelope())
                 if report.damages and not damaged:
                     raise BadCapture("; ".join(map(str, report.damages)), hint="damaged=True takes what can be read")

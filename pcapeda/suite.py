@@ -18,6 +18,7 @@ from pcapeda.events.flows import MAX_FLOWS
 from pcapeda.events.shape import Shape
 from pcapeda.job import Job, check_raw
 from pcapeda.model import ACCOUNT, REGION, Report
+from pcapeda.net.ports import parse
 from pcapeda.pipeline import execute
 from pcapeda.rules.buses import bus_of
 from pcapeda.rules.dialects import Dialect, in_dialect
@@ -50,6 +51,7 @@ class Suite:
     filter: str | None = None
     ports: frozenset[int] = frozenset()
     decapsulate: bool = False
+    tunnels: tuple[tuple[int, str], ...] = ()
     expectations: tuple[Expectation, ...] = ()
 
     def given_place(self) -> tuple[str | None, str | None]:
@@ -66,6 +68,7 @@ class Suite:
             filter=self.filter,
             ports=self.ports,
             decapsulate=self.decapsulate,
+            tunnels=self.tunnels,
             shape=self.shape,
             aggregate_s=self.aggregate_s,
             max_flows=self.max_flows,
@@ -201,6 +204,7 @@ def read_suite(path: str) -> Suite:
         filter=_text(path, told, "filter", None),
         ports=frozenset(_number(path, port, "ports", "ports") for port in _list(path, told, "ports")),
         decapsulate=_flag(path, told, "decapsulate"),
+        tunnels=_tunnels(path, told),
         expectations=read_expectations(path, told.get("expect", [])),
     )
     try:
@@ -212,10 +216,17 @@ def read_suite(path: str) -> Suite:
     return suite
 
 
+def _tunnels(path: str, told: Mapping[str, Any]) -> tuple[tuple[int, str], ...]:
+    try:
+        return parse(_texts(path, told, "tunnels"))
+    except BadConfig as error:
+        raise BadConfig(f"{path}: {error}") from None
+
+
 _SUITE_KEYS = frozenset(
     {
         *("captures", "rules", "parameters", "bus", "dialect", "account", "region", "event", "filter", "ports"),
-        *("decapsulate", "expect"),
+        *("decapsulate", "tunnels", "expect"),
     }
 )
 _SUMMARY_KEYS = {"aggregate": "aggregate_s", "max-flows": "max_flows", "group": "group", "group-wait": "group_wait_s"}

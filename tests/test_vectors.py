@@ -127,6 +127,28 @@ ETHERNET = [
     Vector("Cisco MetaData", 1, MACS + "8909 01 01 0001 0005 0800" + IP4, "eth cmd ip4"),
     # linux/batadv_packet.h: unicast, version 15, TTL, translation version, destination
     Vector("B.A.T.M.A.N. advanced", 1, MACS + "4305 40 0f 32 01 020000000009" + ETH, "eth batadv eth ip4"),
+    # Arista: subtype 1, version 0010 (64 bits, TAI), seconds and nanoseconds
+    Vector("Arista timestamp", 1, MACS + "d28b 0001 0010 6553f100 12345678 0800" + IP4, "eth arista ip4"),
+    Vector("ACI tag", 1, MACS + "8988 000000000000 0800" + IP4, "eth ttag ip4"),
+    Vector("ACI gleaning", 1, MACS + "fff2" + IP4, "eth ip4"),
+    Vector("EDSA", 1, MACS + "dada 0000 c1100005 0800" + IP4, "eth edsa ip4"),
+    Vector("Broadcom tag", 1, MACS + "8874 20000001 0800" + IP4, "eth brcm ip4"),
+    # linux/net/dsa/tag_rtl4_a.c: protocol A in the first nibble
+    Vector("Realtek tag", 1, MACS + "8899 a001 0800" + IP4, "eth realtek ip4"),
+    # RFC 5412 3
+    Vector("LWAPP in Ethernet", 1, MACS + "88bb 00 00 0040 0000" + DOT11 + SNAP, "eth lwapp 802.11 llc snap ip4"),
+    # length 5 of the header, a field of type 2 and length 2
+    Vector("Gigamon", 1, MACS + "22e5 05 02 02 0001 0800" + IP4, "eth gigamon ip4"),
+    # device, counter, version 3, captured data, Ethernet, flags; channel, time, length 46, flags
+    Vector(
+        "TECMP",
+        1,
+        MACS + "99fe 0001 0001 03 03 0080 0000 0000  00000001 0000000000000001 002e 0000" + ETH,
+        "eth tecmp eth ip4",
+    ),
+    # OUI 00-17-f2; magic 0304, sequence number, zeros, EtherType
+    Vector("AWDL", 1, MACS + "0030 aa aa 03 0017f2 0800 0304 0001 0000 0800" + IP4, "eth llc snap awdl ip4"),
+    Vector("802.1ah LLC", 1, MACS + "88e7 00000123" + MACS + "0028" + SNAP, "eth pbb:291 eth llc snap ip4"),
     Vector("RTmac", 1, MACS + "9021 0800 01 00" + IP4, "eth rtmac ip4"),
     # RFC 4944 5.1: dispatch 01000001
     Vector("6LoWPAN uncompressed", 1, MACS + "a0ed 41" + IP6, "eth 6lowpan ip6"),
@@ -164,6 +186,10 @@ IN_IP = [
     ),
     Vector("WCCP", 1, over(47, "0000 883e 00010203" + IP4), "eth ip4 gre wccp ip4"),
     Vector("GRE with 802.11", 1, over(47, "0000 8200" + DOT11 + SNAP), "eth ip4 gre 802.11 llc snap ip4"),
+    # EtherType, version, length 1, option, security group
+    Vector("GRE with Cisco MetaData", 1, over(47, "0000 8909 0800 01 01 0001 0005" + IP4), "eth ip4 gre cmd ip4"),
+    # as EoIP, with a checksum before the key
+    Vector("EoIP checksum", 1, over(47, "a001 6400 0000 0000 002e 0700" + ETH), "eth ip4 gre eth ip4"),
     # GRE protocol type 00fe, ISO 9577
     Vector("GRE with OSI", 1, over(47, "0000 00fe cc" + IP4), "eth ip4 gre ip4"),
 ]
@@ -171,6 +197,7 @@ IN_IP = [
 TUNNELS = [
     # RFC 7348 5: flag I, VNI 42
     tunnel("VXLAN", 4789, "08000000 00002a00" + ETH, "vxlan:42 eth ip4"),
+    tunnel("VXLAN of Linux", 8472, "08000000 00002a00" + ETH, "vxlan:42 eth ip4"),
     # draft-ietf-nvo3-vxlan-gpe-12 3: flags I and P, next protocol 2 (IPv6)
     tunnel("VXLAN-GPE", 4790, "0c000002 00002a00" + IP6, "vxlan:42 ip6"),
     # RFC 8926 3.4: version 0, options of 2 words, protocol 0800, VNI 42; option class 0108, type 1, length 1
@@ -225,6 +252,19 @@ LINKS = [
     Vector("Prism", 119, "44000000 10000000 0000000000000000" + DOT11 + SNAP, "prism 802.11 llc snap ip4"),
     # magic and version, length 16
     Vector("AVS", 163, "80211001 00000010 0000000000000000" + DOT11 + SNAP, "avs 802.11 llc snap ip4"),
+    # AX.25 2.2 3.12: two addresses, the last one's last bit set; UI, protocol IP
+    Vector("AX.25", 3, "82828282828260 84848484848461 03 cc" + IP4, "ax25 ip4"),
+    Vector("AX.25 KISS", 202, "00 82828282828260 84848484848461 03 cc" + IP4, "ax25 ip4"),
+    Vector("SLIP", 8, "00" * 16 + IP4, "slip ip4"),
+    Vector("PPP of pppd", 166, "00 03 0021" + IP4, "ppp ip4"),
+    Vector("PKTAP as USER2", 149, "6c000000 01000000 01000000" + "00" * 96 + ETH, "pktap eth ip4"),
+    Vector("exported PDU", 252, "000c 0004 69700000 0000 0000" + IP4, "exported ip4"),
+    Vector("netANALYZER transparent", 241, "00040000 55555555555555d5" + ETH + "00000000", "netanalyzer eth ip4"),
+    Vector("DSA Broadcom", 281, MACS + "20000001 0800" + IP4, "eth brcm ip4"),
+    Vector("DSA Broadcom in front", 282, "20000001" + ETH, "brcm eth ip4"),
+    Vector("DSA Marvell", 284, MACS + "c0100005 0800" + IP4, "eth dsa ip4"),
+    Vector("EDSA Marvell", 285, MACS + "dada 0000 c0100005 0800" + IP4, "eth edsa ip4"),
+    Vector("802.11 padded", 105, "88" + DOT11[2:] + "0000 0000" + SNAP, "802.11 llc snap ip4"),
     Vector("NULL little endian", 0, "02000000" + IP4, "null ip4"),
     Vector("NULL big endian", 0, "0000001e" + IP6, "null ip6"),
     Vector("LOOP", 108, "00000002" + IP4, "null ip4"),
@@ -321,6 +361,7 @@ def extract(text: str, *, linktype: int = 1, decapsulate: bool = False) -> Datag
 
 def test_every_table_row_has_one() -> None:
     """No link type, and no port of a tunnel, is in the walker's tables without a vector here."""
+    from pcapeda.net import ports as known
     from pcapeda.net import walk
 
     links = {vector.linktype for vector in LINKS} | {1}
@@ -328,7 +369,7 @@ def test_every_table_row_has_one() -> None:
     alike |= dict.fromkeys((133, 167, 179, 180, 181, 183), 178)  # Juniper's, one function
     assert {linktype for linktype in walk.LINK if alike.get(linktype, linktype) not in links} == set()
     ports = {int(vector.via.split()[2].partition(":")[2]) for vector in TUNNELS}
-    assert set(walk.PORT) - ports == {2123}  # another port of GTP
+    assert set(known.PORTS) - ports == {2123}  # another port of GTP
 
 
 def test_checksum_over_ip4() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pcapeda.model import Datagram, Fragment, Frame, Skip, Why
 from pcapeda.net import walk, wire
 from pcapeda.net.extract import UNKNOWN
-from pcapeda.net.layers import TUNNEL_PORTS
+from pcapeda.net.ports import PORTS
 from pcapeda.net.udp import residue
 from tests import stacks
 from tests.frames import decoded
@@ -185,7 +185,7 @@ def test_what_may_be_a_tunnel_is_odd() -> None:
     for source, destination in [(4789, 40000), (40000, 4789), (40000, 514)]:
         data = ether(0x0800, ip4(udp(sport=source, dport=destination)))
         frame = Frame(1, 1, data, len(data), None, 1)
-        datagrams, _, odd, _ = wire.glance((frame,), TUNNEL_PORTS)
+        datagrams, _, odd, _ = wire.glance((frame,), PORTS)
         if destination == 514:
             assert (len(datagrams), odd) == (1, [])
         else:

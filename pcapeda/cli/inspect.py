@@ -25,6 +25,7 @@ def inspect(
     filter: options.FilterOption = None,  # noqa: A002 - the option's name, as everywhere
     port: options.PortOption = None,
     decapsulate: options.DecapsulateOption = False,
+    tunnel: options.TunnelOption = None,
     shape: options.ShapeOption = options.ShapeName.FULL,
     output: Annotated[
         Format, typer.Option("-o", "--output", help="Tables for people or JSON for programs.")
@@ -33,6 +34,7 @@ def inspect(
     """Show what captures hold, and what replaying them would cost."""
     from pcapeda.events.shape import Shape
     from pcapeda.job import Job
+    from pcapeda.net.ports import parse
     from pcapeda.pipeline import execute
     from pcapeda.sinks.survey import SurveySink
     from pcapeda.view import Talk, open_console
@@ -42,6 +44,7 @@ def inspect(
         filter=filter,
         ports=frozenset(port or ()),
         decapsulate=decapsulate,
+        tunnels=parse(tunnel or ()),
         shape=Shape(shape.value),
     )
     survey = SurveySink()

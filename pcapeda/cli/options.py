@@ -100,6 +100,15 @@ DecapsulateOption = Annotated[
         rich_help_panel=SELECT,
     ),
 ]
+TunnelOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tunnel",
+        metavar="PORT=NAME",
+        help="What this UDP port's payload is: vxlan, geneve, gtp, hp-erm, …; implies --decapsulate. Repeatable.",
+        rich_help_panel=SELECT,
+    ),
+]
 FragmentAgeOption = Annotated[
     float,
     number(
@@ -427,6 +436,7 @@ class Shared:
     count: CountOption = None
     port: PortOption = None
     decapsulate: DecapsulateOption = False
+    tunnel: TunnelOption = None
     fragment_age: FragmentAgeOption = 30.0
     fragment_mib: FragmentMibOption = 64
     rules: RulesOption = None

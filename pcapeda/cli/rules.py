@@ -1,6 +1,7 @@
 """`pcapeda rules`: which rule matches which datagram, and why not, with no AWS account in reach."""
 
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -101,6 +102,7 @@ def try_rules(
     filter: options.FilterOption = None,  # noqa: A002 - the option's name, as everywhere
     port: options.PortOption = None,
     decapsulate: options.DecapsulateOption = False,
+    tunnel: options.TunnelOption = None,
     shape: options.ShapeOption = options.ShapeName.FULL,
     source: options.SourceOption = None,
     detail_type: options.DetailTypeOption = None,
@@ -118,6 +120,7 @@ def try_rules(
     from pcapeda.events.quotas import check_identity
     from pcapeda.events.shape import Shape
     from pcapeda.model import ACCOUNT, REGION
+    from pcapeda.net.ports import parse
     from pcapeda.suite import Suite, is_suite, read_suite, run_suite, with_expectations, with_folders
     from pcapeda.view import complain, stopped_at_once
 
@@ -150,6 +153,7 @@ def try_rules(
             filter=filter,
             ports=frozenset(port or ()),
             decapsulate=decapsulate,
+            tunnels=parse(tunnel or ()),
             aggregate_s=aggregate,
             max_flows=max_flows,
             group=group,
@@ -244,6 +248,7 @@ def explain(
     profile: options.ProfileOption = None,
     endpoint_url: options.EndpointUrlOption = None,
     decapsulate: options.DecapsulateOption = False,
+    tunnel: options.TunnelOption = None,
     shape: options.ShapeOption = options.ShapeName.FULL,
     source: options.SourceOption = None,
     detail_type: options.DetailTypeOption = None,
@@ -259,7 +264,7 @@ def explain(
     loaded = load_rules(rules, parameters_of(parameter), region, profile, endpoint_url, dialect.value)
     shaped = Shape(shape.value, source=source, detail_type=detail_type, text=text, json_payload=json_payload)
     if frame is not None:
-        event = _event_of_frame(path, frame, decapsulate, shaped, dialect.value)
+        event = _event_of_frame(path, frame, decapsulate, tunnel or (), shaped, dialect.value)
     else:
         event = _event_of_file(path, dialect.value)
     bus = tell_bus(loaded, bus)
@@ -284,17 +289,20 @@ def explain(
     show_explanations(told)
 
 
-def _event_of_frame(path: str, number: int, decapsulate: bool, shape: Any, dialect: "Dialect") -> dict[str, Any]:
+def _event_of_frame(
+    path: str, number: int, decapsulate: bool, tunnel: Sequence[str], shape: Any, dialect: "Dialect"
+) -> dict[str, Any]:
     from dataclasses import replace
 
     from pcapeda.job import check_raw
+    from pcapeda.net.ports import parse
     from pcapeda.pipeline import datagrams
     from pcapeda.rules.dialects import event_of
 
     if dialect == "v2-raw":
         check_raw(shape)
 
-    for datagram in datagrams(path, decapsulate=decapsulate):
+    for datagram in datagrams(path, decapsulate=decapsulate, tunnels=parse(tunnel)):
         if datagram.number == number:
             return event_of(replace(shape, file=path).entry(datagram), dialect)
         if datagram.number > number:

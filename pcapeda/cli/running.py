@@ -207,6 +207,7 @@ def make_job(given: Mapping[str, Any], **own: Any) -> "Job":
     from pcapeda.events.quotas import check_identity
     from pcapeda.events.shape import Shape
     from pcapeda.job import Bus, Job
+    from pcapeda.net.ports import parse
 
     resources = tuple(given["resource"] or ())
     check_identity(given["source"], given["detail_type"], resources, given["bus"])
@@ -215,6 +216,7 @@ def make_job(given: Mapping[str, Any], **own: Any) -> "Job":
         count=given["count"],
         ports=frozenset(given["port"] or ()),
         decapsulate=given["decapsulate"],
+        tunnels=parse(given["tunnel"] or ()),
         fragment_age_s=given["fragment_age"],
         fragment_mib=given["fragment_mib"],
         rules=tuple(given["rules"] or ()),

@@ -5,9 +5,9 @@ layer, a number to look up in one of the tables of `walk`, or the end (a Skip, a
 and reads no byte before `has` said that it is there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
-from typing import Union
+from typing import NamedTuple, Union
 
 from pcapeda.model import Datagram, Fragment, Frame, Skip, Why
 
@@ -29,21 +29,36 @@ class Space(Enum):
     """Network layer protocol identifiers (ISO 9577, RFC 2684 6)."""
     GRE = auto()
     """Protocol types of GRE: EtherTypes and a few of its own."""
-    PORT = auto()
-    """UDP ports of tunnels."""
 
 
 Step = Union[Found, tuple[Space, int], "Layer"]
 Layer = Callable[["Cursor"], Step]
 
 
+class _Branch(NamedTuple):
+    """Another part of a layer, or another reading of it: where it lies, and all that was known before it."""
+
+    following: Layer
+    at: int
+    stop: int
+    end: int
+    trailer: int
+    via: tuple[str, ...]
+    source: bytes
+    destination: bytes
+    pseudo: bytes
+    outer: Datagram | Skip | None
+
+
 class Cursor:
     """A place in the bytes of one frame, or of a reassembled payload.
 
     `at` is the next byte to read, `stop` where readable bytes end (the capture cut them there, or an enclosing layer
-    ends), `end` where the innermost layer claims to end. `via` is the way so far. `source`, `destination` and `pseudo`
-    are those of the innermost IP header. `outer` is what to answer if the tunnel that is being walked leads to no
-    datagram: the one whose payload it is.
+    ends), `end` where the innermost layer claims to end. Behind `stop` there are `trailer` more bytes that are taken
+    for a check sequence or padding as long as no length claims them. `via` is the way so far. `source`, `destination`
+    and `pseudo` are those of the innermost IP header. `tunnels` are the UDP ports whose payload is walked on, none if
+    the outermost datagram is wanted. `outer` is what to answer if the tunnel that is being walked leads to no datagram:
+    the one whose payload it is.
     `fragments` are the frames that the payload was reassembled from, `branches` the parts of a layer not yet read.
     """
 
@@ -51,7 +66,6 @@ class Cursor:
         "at",
         "branches",
         "data",
-        "decapsulate",
         "destination",
         "end",
         "fragments",
@@ -60,21 +74,24 @@ class Cursor:
         "pseudo",
         "source",
         "stop",
+        "trailer",
+        "tunnels",
         "via",
     )
 
-    def __init__(self, frame: Frame, *, decapsulate: bool = False) -> None:
+    def __init__(self, frame: Frame, tunnels: Mapping[int, Layer] | None = None) -> None:
         self.frame = frame
         self.data = frame.data
         self.at = 0
         self.stop = len(frame.data)
         self.end = max(frame.wire_length, self.stop)
+        self.trailer = 0
         self.via: tuple[str, ...] = ()
         self.source = self.destination = self.pseudo = b""
-        self.decapsulate = decapsulate
+        self.tunnels = tunnels or {}
         self.outer: Datagram | Skip | None = None
         self.fragments: tuple[int, ...] = ()
-        self.branches: list[tuple[int, int, int, tuple[str, ...], Layer]] = []
+        self.branches: list[_Branch] = []
 
     def has(self, size: int) -> bool:
         """Whether `size` more bytes can be read."""
@@ -100,27 +117,48 @@ class Cursor:
     def limit(self, size: int) -> None:
         """From `at` on there are `size` bytes by the word of a header: what follows them is not part of this layer."""
         self.end = self.at + size
-        self.stop = min(self.stop, self.end)
+        readable = self.stop + self.trailer
+        self.stop, self.trailer = min(readable, self.end), 0
 
     def trim(self, size: int) -> None:
-        """Leave out the last `size` bytes: a trailer."""
+        """The last `size` bytes are a trailer, unless a length says that they are the packet's.
+
+        Whether a check sequence was captured is told by flags that are wrong at times, or by custom alone.
+        """
         self.end -= size
-        self.stop = max(self.at, min(self.stop, self.end))
+        stop = max(self.at, min(self.stop, self.end))
+        self.trailer += self.stop - stop
+        self.stop = stop
 
     def passed(self, layer: str, size: int) -> None:
         """Note a layer in `via` and go past its header."""
         self.via = (*self.via, layer)
         self.at += size
 
-    def branch(self, at: int, stop: int, end: int, following: "Layer") -> None:
-        """Remember another part of the same layer, to be read if this one leads to no datagram."""
-        self.branches.append((at, stop, end, self.via, following))
+    def branch(self, following: "Layer", at: int | None = None) -> None:
+        """Remember another part of the layer, which begins at `at`, to be read if this one leads to no datagram; or,
+        without `at`, another reading of what comes next."""
+        self.branches.append(
+            _Branch(
+                following,
+                self.at if at is None else at,
+                self.stop,
+                self.end,
+                self.trailer,
+                self.via,
+                self.source,
+                self.destination,
+                self.pseudo,
+                self.outer,
+            )
+        )
 
     def turn(self) -> "Layer | None":
         """Go to the part that was remembered last, if there is one, and say which layer it is."""
         if not self.branches:
             return None
-        self.at, self.stop, self.end, self.via, following = self.branches.pop()
+        following, self.at, self.stop, self.end, self.trailer, self.via, *ends, self.outer = self.branches.pop()
+        self.source, self.destination, self.pseudo = ends
         return following
 
     def short(self, layer: str, size: int) -> Skip:

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from pcapeda.model import Datagram, Fragment, Frame, Skip, Why
 from pcapeda.net import ip, udp
 from pcapeda.net.filter import quiet_scapy
-from pcapeda.net.layers import tunnel_port
+from pcapeda.net.ports import PORTS
 
 Found = Datagram | Fragment | Skip
 
@@ -327,7 +327,7 @@ class _Walk:
         """The layer that Scapy would dissect next, but for what it does not know by default or gets wrong."""
         name = type(packet).__name__
         data = self.frame.data
-        if name in ("Ether", "Dot1Q", "Dot1AD") and packet.type == 0x9100:
+        if name in ("Ether", "Dot1Q", "Dot1AD") and packet.type in (0x9100, 0x9200):
             return scapy.dot1ad
         if name in ("Loopback", "LoopbackOpenBSD"):
             family = packet.type
@@ -353,7 +353,7 @@ class _Walk:
         if (
             not self.decapsulate
             or not isinstance(found, Datagram)
-            or tunnel_port(found.source_port, found.destination_port) is None
+            or (found.source_port not in PORTS and found.destination_port not in PORTS)
         ):
             return found
         return self._within(found)

@@ -9,12 +9,12 @@ and each frame still gives one datagram at most.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Final
 
 from pcapeda.model import Datagram, Fragment, Frame, Report, Skip, Why
-from pcapeda.net import deep, ip, layers, walk, wire
+from pcapeda.net import deep, ip, layers, ports, walk, wire
 from pcapeda.net.cursor import Cursor, Space
 from pcapeda.net.defrag import Defragmenter
 
@@ -36,7 +36,8 @@ Found = Datagram | Fragment | Skip
 class Extractor:
     """Walks frames to datagrams and counts them in `report`, whose reading half always adds up.
 
-    `decapsulate` asks for the innermost datagram instead of the outermost. Fragments wait in at most `defrag_bytes`
+    `decapsulate` asks for the innermost datagram instead of the outermost; so do `tunnels`, ports and names of `ports`
+    that are walked beside the known ones, or in their stead. Fragments wait in at most `defrag_bytes`
     of memory and for `fragment_age_ns` of capture time (RFC 791 3.2 and RFC 8200 4.5 leave the time to practice).
     One that is `apart` gets part of a capture's frames, and is asked by `feed_apart` alone.
     """
@@ -46,13 +47,15 @@ class Extractor:
         report: Report,
         *,
         decapsulate: bool = False,
+        tunnels: Iterable[tuple[int, str]] = (),
         defrag_bytes: int = 64 * MIB,
         fragment_age_ns: int = 30 * SECOND_NS,
         apart: bool = False,
     ) -> None:
         self._report = report
         self._apart = apart
-        self._decapsulate = decapsulate
+        asked = tuple(tunnels)
+        self._tunnels = ports.table(asked) if decapsulate or asked else {}
         self._fruitless: dict[str, int] = {}
         self._used, self._held = report.used, report.held
         self._defragmenter = Defragmenter(defrag_bytes, fragment_age_ns, expired=report.expired)
@@ -94,7 +97,7 @@ class Extractor:
         # A segment counts as one, even where only some of those of a super-packet are asked for.
         report.bytes_read += sum(map(len, map(_DATA, frames)))
         report.span(map(_TIME, frames))
-        glance = wire.glance(frames, layers.TUNNEL_PORTS if self._decapsulate else ())
+        glance = wire.glance(frames, self._tunnels)
         report.frames += len(frames) - glance.segments
         report.segments += glance.segments
         report.datagrams += len(glance.datagrams)
@@ -121,12 +124,12 @@ class Extractor:
 
     def _look_at(self, frame: Frame) -> Found | None:
         """What an odd frame gives, counted; None, and it is not, if that depends on frames that are not here."""
-        found, decapsulate = wire.decode(frame), self._decapsulate
+        found, tunnels = wire.decode(frame), self._tunnels
         if type(found) is Datagram:
-            if not decapsulate or layers.tunnel_port(found.source_port, found.destination_port) is None:
+            if not tunnels or not layers.tunnel_layers(tunnels, found.source_port, found.destination_port):
                 self._report.datagrams += 1
                 return found
-        elif type(found) is Skip and found.why not in UNKNOWN and not (decapsulate and found.layer == "udp"):
+        elif type(found) is Skip and found.why not in UNKNOWN and not (tunnels and found.layer == "udp"):
             self._report.skips[found.why, found.layer] += 1
             return found
         return self._slowly(frame, found)
@@ -136,7 +139,7 @@ class Extractor:
         report = self._report
         outer: Datagram | Skip | None = None
         if not isinstance(found, Fragment):
-            found, outer = walk.walk(Cursor(frame, decapsulate=self._decapsulate), (Space.LINK, frame.linktype))
+            found, outer = walk.walk(Cursor(frame, self._tunnels), (Space.LINK, frame.linktype))
             if isinstance(found, Skip) and found.why in UNKNOWN and outer is None and deep.may_know(found.layer):
                 if self._apart:
                     return None
@@ -164,7 +167,7 @@ class Extractor:
         tries = self._fruitless.get(skip.layer, 0)
         if tries == FRUITLESS or len(self._fruitless) > MAX_FRUITLESS:
             return skip
-        found = deep.decode(frame, self._decapsulate)
+        found = deep.decode(frame, bool(self._tunnels))
         if not isinstance(found, Skip) or found.why not in UNKNOWN:
             return found
         self._fruitless[skip.layer] = tries + 1
@@ -207,7 +210,7 @@ class Extractor:
         self, frame: Frame, data: bytes, first: Fragment, frames: tuple[int, ...]
     ) -> tuple[Found, Datagram | Skip | None]:
         """Walk on behind an IP header, in a payload that was put together."""
-        c = Cursor(frame, decapsulate=self._decapsulate)
+        c = Cursor(frame, self._tunnels)
         c.data, c.stop, c.end = data, len(data), len(data)
         c.via, c.fragments = first.via, frames
         return walk.walk(c, layers.arrived(c, ip.reassembled(first, len(data))))

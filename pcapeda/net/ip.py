@@ -75,6 +75,22 @@ def read4(data: bytes, at: int, stop: int, end: int) -> Packet | Why:
     return Packet(protocol, start, end, source, destination, pseudo, offset, more, identification)
 
 
+def hides_tag(data: bytes, at: int, kind: int) -> bool:
+    """Whether a VLAN tag stands where, by the EtherType before it, an IP packet should begin.
+
+    Linux tells the protocol behind all tags of a packet to sockets that get none of its link layer (`-i any`), but of
+    two tags it takes away the outer one alone.
+    """
+    if kind not in VERSIONS or len(data) < at + 5:
+        return False
+    version, inner = VERSIONS[kind], VERSIONS.get(data[at + 2] << 8 | data[at + 3])
+    return data[at] >> 4 != version and inner is not None and data[at + 4] >> 4 == inner
+
+
+VERSIONS: Final = {0x0800: 4, 0x86DD: 6}
+"""EtherTypes of IP, and the version that the first nibble tells."""
+
+
 def _source_route(options: bytes, destination: bytes) -> bytes:
     """The last address of a source route (RFC 791 3.1, options 131 and 137) with hops left, else `destination`."""
     at = 0
@@ -161,28 +177,36 @@ def extensions(data: bytes, packet: Packet, stop: int) -> Packet | Why:
     return Why.TOO_DEEP
 
 
+HOME_ADDRESS: Final = 0xC9
+
+
+def _option_size(options: bytes, at: int) -> int:
+    """The size of the option at `options[at]`, by bytes of the header alone; one whose length is not there is the last.
+
+    A home address is 16 bytes whatever its length says (RFC 6275 6.3 allows no other), as Wireshark reads it.
+    """
+    if options[at] == 0:
+        return 1
+    if at + 2 > len(options):
+        return len(options) - at
+    return 18 if options[at] == HOME_ADDRESS else 2 + options[at + 1]
+
+
 def _options_fit(data: bytes, at: int, header_end: int, stop: int) -> bool:
     """Whether the options of a hop-by-hop or destination header end within the packet (RFC 8200 4.2)."""
-    while at < header_end:
-        if data[at] == 0:
-            at += 1
-        elif at + 2 > stop:
-            return False
-        else:
-            at += 2 + data[at + 1]
-    return at <= stop
+    options, place = data[at:header_end], 0
+    while place < len(options):
+        place += _option_size(options, place)
+    return at + place <= stop
 
 
 def _home(options: bytes, source: bytes) -> bytes:
     """The home address of a mobile node, if there is one: it stands for the source in checksums (RFC 6275 6.3)."""
     at = 0
-    while at + 2 <= len(options):
-        if options[at] == 0:
-            at += 1
-            continue
-        if options[at] == 0xC9 and options[at + 1] == 16 and at + 18 <= len(options):
+    while at + 18 <= len(options):
+        if options[at] == HOME_ADDRESS:
             return options[at + 2 : at + 18]
-        at += 2 + options[at + 1]
+        at += _option_size(options, at)
     return source
 
 

@@ -4,6 +4,7 @@ Every function is a layer as `cursor` describes it. Where implementations disagr
 say why the one or the other was followed.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from pcapeda.model import Datagram, Why
@@ -57,7 +58,7 @@ def vlan(c: Cursor) -> Step:
         return c.short("vlan", 4)
     kind = c.word(2)
     c.passed(f"vlan:{c.word(0) & 0x0FFF}", 4)
-    return ETHERTYPE, kind
+    return vlan if ip.hides_tag(c.data, c.at, kind) else (ETHERTYPE, kind)
 
 
 def backbone(c: Cursor) -> Step:
@@ -67,7 +68,7 @@ def backbone(c: Cursor) -> Step:
     kind = c.word(16)
     c.passed(f"pbb:{c.number(1, 3)}", 4)
     c.passed("eth", 14)
-    return (ETHERTYPE, kind) if kind > 1500 else c.skip(Why.NOT_IP, "pbb llc")
+    return ETHERTYPE, kind  # a whole frame of the customer's: up to 1500 it is a length, which Wireshark does not see
 
 
 def tagged(layer: str, size: int) -> Layer:
@@ -110,7 +111,7 @@ def macsec(c: Cursor) -> Step:
 
 
 def fabric_path(c: Cursor) -> Step:
-    """Cisco FabricPath: a tag of two bytes and a whole frame, whose FCS is taken to be captured."""
+    """Cisco FabricPath: a tag of two bytes and a whole frame, behind which the FCS may have been captured."""
     if not c.has(2):
         return c.short("fabricpath", 2)
     c.passed("fabricpath", 2)
@@ -219,6 +220,8 @@ def snap(c: Cursor) -> Step:
     if organisation in (0x000000, 0x0000F8):
         # Organisation 0 means EtherTypes; 0000F8 is what Cisco bridges make of them.
         return ETHERTYPE, protocol
+    if (organisation, protocol) == (0x0017F2, 0x0800):
+        return tagged("awdl", 8)  # Apple Wireless Direct Link: magic, sequence number, two bytes, an EtherType
     if organisation == 0x0080C2 and protocol in BRIDGED:
         c.at += 2
         c.trim(BRIDGED[protocol])
@@ -231,7 +234,7 @@ def snap(c: Cursor) -> Step:
 
 def ip4(c: Cursor) -> Step:
     """RFC 791. A version of 6 is read as what it is."""
-    packet = ip.read4(c.data, c.at, c.stop, c.end)
+    packet = ip.read4(c.data, c.at, c.stop + c.trailer, c.end)
     if isinstance(packet, Why):
         if packet is Why.MALFORMED and c.has(1) and c.byte(0) >> 4 == 6:
             return ip6
@@ -241,7 +244,7 @@ def ip4(c: Cursor) -> Step:
 
 def ip6(c: Cursor) -> Step:
     """RFC 8200."""
-    packet = ip.read6(c.data, c.at, c.stop, c.end)
+    packet = ip.read6(c.data, c.at, c.stop + c.trailer, c.end)
     if isinstance(packet, Why):
         return c.skip(packet, "ip6")
     return _packet(c, packet, "ip6")
@@ -254,9 +257,12 @@ def _packet(c: Cursor, packet: ip.Packet, layer: str) -> Step:
 
 
 def arrived(c: Cursor, packet: ip.Packet) -> Step:
-    """Go on at the payload of an IP packet whose header has been read, or that was reassembled."""
+    """Go on at the payload of an IP packet whose header has been read, or that was reassembled.
+
+    Its length rules: what is taken for a trailer is the packet's where the length says so (RFC 791 3.1).
+    """
     c.at, c.end = packet.at, packet.end
-    c.stop = min(c.stop, c.end)
+    c.stop, c.trailer = min(c.stop + c.trailer, c.end), 0
     c.source, c.destination, c.pseudo = packet.source, packet.destination, packet.pseudo
     if packet.more or packet.offset:
         return ip.fragment(c.frame, c.data, packet, c.stop, c.via)
@@ -301,87 +307,36 @@ def udp(c: Cursor) -> Step:
     That also holds where the length is more than IP has: what is inside may well be in order.
     """
     found = finish(c.frame, c.data, c.at, c.stop, c.end, c.source, c.destination, c.pseudo, c.via, c.fragments)
-    if not c.decapsulate or not c.has(8):
+    if not c.tunnels or not c.has(8):
         return found
-    port, length = tunnel_port(c.word(0), c.word(2)), c.word(4)
-    if port is None or 0 < length < 8 or (length == 0 and len(c.source) == 4):
+    length, readings = c.word(4), tunnel_layers(c.tunnels, c.word(0), c.word(2))
+    if not readings or 0 < length < 8 or (length == 0 and len(c.source) == 4):
         return found
     c.outer = found
     if isinstance(found, Datagram):
+        c.branches.clear()  # other readings of what led here: this one was right
         c.limit(found.length)
     c.passed(f"udp:{c.word(2)}", 8)
-    return Space.PORT, port
+    for other in readings[:0:-1]:
+        c.branch(other)
+    return readings[0]
 
 
-def tunnel_port(low: int, high: int) -> int | None:
-    """The one of two UDP ports that says that the payload is a tunnel's, if one does.
+def tunnel_layers(tunnels: Mapping[int, Layer], source: int, destination: int) -> list[Layer]:
+    """What a payload may be by its UDP ports: the tunnel of the destination port first, then that of the source port.
 
-    The lower port goes first, as in Wireshark: the higher one is the sender's own as a rule. Where the lower one is
-    that of a service, the payload is the service's.
+    The destination names the protocol, and the source port may be any number (RFC 7348 5, RFC 8926 3.3); but answers
+    come from a tunnel's port. Where the lower port is that of a common service, the payload is the service's.
     """
-    if low > high:
-        low, high = high, low
-    if low in TUNNEL_PORTS:
-        return low
-    return high if high in TUNNEL_PORTS and low not in SERVICES else None
-
-
-TUNNEL_PORTS: Final = frozenset(
-    {
-        434,
-        1701,
-        2123,
-        2152,
-        2268,
-        3386,
-        3544,
-        4306,
-        4341,
-        4754,
-        4789,
-        4790,
-        5072,
-        5247,
-        6081,
-        6635,
-        12222,
-        12223,
-        30030,
-        37008,
-    }
-)
-"""UDP ports whose payload may hold another packet; the layers behind them are in the table of `walk`."""
+    ports = (destination, source) if source != destination else (destination,)
+    low = min(ports)
+    return [tunnels[port] for port in ports if port in tunnels and (port == low or low not in SERVICES)]
 
 
 SERVICES: Final = frozenset(
     {
-        7,
-        13,
-        19,
-        37,
-        53,
-        67,
-        68,
-        69,
-        88,
-        111,
-        123,
-        137,
-        138,
-        161,
-        162,
-        177,
-        319,
-        320,
-        389,
-        464,
-        500,
-        514,
-        520,
-        521,
-        546,
-        547,
-        1900,
+        *(7, 13, 19, 37, 53, 67, 68, 69, 88, 111, 123, 137, 138, 161, 162, 177, 319, 320, 389, 464, 500, 514, 520),
+        *(521, 546, 547, 1900),
     }
 )
 """UDP ports of services whose datagrams are theirs even if the other port is a tunnel's."""

@@ -8,7 +8,7 @@ from zlib import crc32
 
 from pcapeda.model import Why
 from pcapeda.net.cursor import Cursor, Layer, Space, Step
-from pcapeda.net.layers import by_version, ethernet, ethernet_fcs, ip4, ip6, llc, osi, snap
+from pcapeda.net.layers import by_version, ethernet, ethernet_fcs, ip4, ip6, llc, osi, skipping, snap
 from pcapeda.net.ppp import ppp_hdlc
 from pcapeda.net.wlan import radiotap
 
@@ -58,6 +58,14 @@ def raw(c: Cursor) -> Step:
     if c.has(11) and c.take(0, 10) == bytes(10):
         c.at += 10
     c.passed("raw", 0)
+    return by_version
+
+
+def slip(c: Cursor) -> Step:
+    """LINKTYPE_SLIP: a direction and 15 bytes about compression, which TCP alone has; then an IP packet."""
+    if not c.has(16):
+        return c.short("slip", 16)
+    c.passed("slip", 16)
     return by_version
 
 
@@ -134,8 +142,13 @@ def _cooked(c: Cursor, hardware: int, protocol: int) -> Step:
     return following or c.skip(Why.NOT_IP, f"sll 0x{protocol:04x}")
 
 
-COOKED: Final[dict[int, Layer]] = {0x0003: ethernet, 0x0004: llc, 0x0007: ppp_hdlc}
-"""Protocols of Linux cooked captures below the EtherTypes (linux/if_ether.h): all, 802.2, PPP."""
+COOKED: Final[dict[int, Layer]] = {
+    0x0003: ethernet,
+    0x0004: llc,
+    0x0007: ppp_hdlc,
+    **dict.fromkeys(range(0x30, 0x36), skipping("ipos", 4, ethernet)),
+}
+"""Protocols of Linux cooked captures below the EtherTypes (linux/if_ether.h): all, 802.2, PPP; Redback's from 0x30."""
 
 
 def nflog(c: Cursor) -> Step:
@@ -181,6 +194,15 @@ def pktap(c: Cursor) -> Step:
         return c.skip(Why.MALFORMED, "pktap") if size < 108 else c.short("pktap", size)
     c.passed("pktap", size)
     return Space.LINK, linktype
+
+
+def user2(c: Cursor) -> Step:
+    """LINKTYPE_USER2: Apple's tools wrote PKTAP under it, before that had its number; others write what they like."""
+    if c.has(108):
+        size, kind, linktype = (int.from_bytes(c.take(at, 4), "little") for at in (0, 4, 8))
+        if 108 <= size <= c.stop and kind <= 1 and linktype <= 0xFFFF:
+            return pktap
+    return c.skip(Why.UNKNOWN_LINK, "USER2")
 
 
 # Local and wide area networks of the past
@@ -389,6 +411,20 @@ def net_analyzer(c: Cursor) -> Step:
     if c.byte(1) & 0x3D != 0x04:
         return c.skip(Why.NOT_IP, "netanalyzer")
     c.passed("netanalyzer", 4)
+    return ethernet_fcs
+
+
+def net_analyzer_transparent(c: Cursor) -> Step:
+    """LINKTYPE_NETANALYZER_TRANSPARENT: the same four bytes, then what was on the wire from the preamble on."""
+    if not c.has(13):
+        return c.short("netanalyzer", 13)
+    c.passed("netanalyzer", 4)
+    lead = 0
+    while lead < 8 and c.has(lead + 1) and c.byte(lead) == 0x55:
+        lead += 1
+    if not c.has(lead + 1) or c.byte(lead) != 0xD5:
+        return c.skip(Why.NOT_IP, "netanalyzer")
+    c.at += lead + 1
     return ethernet_fcs
 
 

@@ -1,12 +1,15 @@
 """MPLS (RFC 3032) and the pseudowires over it. Every function is a layer as `cursor` describes it."""
 
+from collections.abc import Callable
 from typing import Final
 
 from pcapeda.model import Why
-from pcapeda.net.cursor import Cursor, Step
+from pcapeda.net.cursor import Cursor, Layer, Step
 from pcapeda.net.layers import ethernet, ip4, ip6
+from pcapeda.net.likely import LIKELY, NONSENSE, POSSIBLE, ethernet_at, ip4_at, ip6_at
 
 MAX_LABELS: Final = 64
+CHANNEL_IP4, CHANNEL_IP6 = 0x21, 0x57
 
 
 def mpls(c: Cursor) -> Step:
@@ -26,16 +29,24 @@ def mpls(c: Cursor) -> Step:
         return c.skip(Why.NOT_IP, "mpls oam")
     if not c.has(1):
         return c.short("mpls payload", 1)
-    nibble = c.byte(0) >> 4
-    if nibble == 4:
-        return ip4
-    if nibble == 6:
-        return ip6
-    if nibble == 1:
-        return channel
-    if nibble == 0:
-        return pseudowire
-    return c.skip(Why.NOT_IP, "mpls payload")
+    return _payload(c)
+
+
+def _payload(c: Cursor) -> Step:
+    """What is behind the last label: no field says it, so every reading that the first nibble allows is judged.
+
+    RFC 4928 2: 4 and 6 are IP, 0 a control word, 1 a channel; but an Ethernet frame without control word may begin with
+    any nibble. Of readings that are as good as each other the first one counts, as that RFC has it.
+    """
+    plain, other = ethernet_at(c, 0), READINGS.get(c.byte(0) >> 4)
+    if other is None:
+        return ethernet if plain else c.skip(Why.NOT_IP, "mpls payload")
+    judge, layer = other
+    worth = judge(c)
+    first, second = (layer, ethernet) if worth >= plain else (ethernet, layer)
+    if min(worth, plain) >= LIKELY:
+        c.branch(second)
+    return first
 
 
 def channel(c: Cursor) -> Step:
@@ -44,26 +55,33 @@ def channel(c: Cursor) -> Step:
         return c.short("pwach", 4)
     kind = c.word(2)
     c.passed("pwach", 4)
-    if kind == 0x21:
+    if kind == CHANNEL_IP4:
         return ip4
-    if kind == 0x57:
+    if kind == CHANNEL_IP6:
         return ip6
     return c.skip(Why.NOT_IP, f"pwach 0x{kind:04x}")
 
 
 def pseudowire(c: Cursor) -> Step:
-    """RFC 4448: Ethernet, with a control word or without; nothing in the packet says which.
-
-    A first nibble of 0 fits both. As Wireshark does, a plain frame is seen where the EtherType makes sense and one of
-    the addresses is a registered one; it looks these up, and here any universally administered address will do.
-    """
-    if not c.has(14):
-        return c.short("pweth", 14)
-    kind = c.word(12)
-    sane = kind in ETHERTYPES or kind <= min(1500, c.end - c.at - 14)
-    if not (sane and (c.byte(0) & 3 == 0 or c.byte(6) & 3 == 0)):
-        c.at += 4
+    """RFC 4448 4.6: an Ethernet frame behind a control word: zeros, and a sequence number."""
+    if not c.has(4):
+        return c.short("pweth", 4)
+    c.at += 4
     return ethernet
 
 
-ETHERTYPES: Final = frozenset({0x0800, 0x0806, 0x8100, 0x86DD, 0x8847, 0x8848, 0x8863, 0x8864, 0x88A8, 0x88CC})
+def _channel_at(c: Cursor) -> int:
+    """RFC 4385 5: a nibble of 1, version and reserved bits of 0, then what the channel carries."""
+    if not c.has(4) or c.word(0) != 0x1000:
+        return NONSENSE
+    kind = c.word(2)
+    return ip4_at(c, 4) if kind == CHANNEL_IP4 else ip6_at(c, 4) if kind == CHANNEL_IP6 else POSSIBLE
+
+
+READINGS: Final[dict[int, tuple[Callable[[Cursor], int], Layer]]] = {
+    0: (lambda c: ethernet_at(c, 4), pseudowire),
+    1: (_channel_at, channel),
+    4: (lambda c: ip4_at(c, 0), ip4),
+    6: (lambda c: ip6_at(c, 0), ip6),
+}
+"""What is not an Ethernet frame without control word, by the first nibble: how well it fits, and the layer."""

@@ -27,6 +27,14 @@ def ppp_hdlc(c: Cursor) -> Step:
     return ppp
 
 
+def pppd(c: Cursor) -> Step:
+    """LINKTYPE_PPP_PPPD: as in RFC 1662, with a direction (0 or 1) in place of the address."""
+    if c.has(2) and c.byte(0) <= 1 and c.byte(1) == 0x03:
+        c.at += 2
+        return ppp
+    return ppp_hdlc
+
+
 def ppp(c: Cursor) -> Step:
     """RFC 1661 2: a protocol of two bytes, or one where the first byte is odd."""
     if not c.has(1):
@@ -70,7 +78,7 @@ def multiplexed(c: Cursor) -> Step:
     first = c.byte(0)
     length, size = (c.word(0) & 0x3FFF, 2) if first & 0x40 else (first & 0x3F, 1)
     if c.at + size + length < c.stop:
-        c.branch(c.at + size + length, c.stop, c.end, multiplexed)
+        c.branch(multiplexed, c.at + size + length)
     if not first & 0x80:
         return c.skip(Why.UNKNOWN_LAYER, "pppmux")
     if not c.has(size + length):

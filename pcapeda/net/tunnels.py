@@ -20,8 +20,8 @@ def gre(c: Cursor) -> Step:
     if not c.has(4):
         return c.short("gre", 4)
     flags, kind = c.word(0), c.word(2)
-    if flags & 7 == 1 and kind == 0x6400:
-        return eoip
+    if flags == 0x2001 and kind == 0x6400:
+        return eoip  # what RouterOS sends; with other flags the fields are those that the flags announce
     checksum, routing, key, sequence = flags & 0x8000, flags & 0x4000, flags & 0x2000, flags & 0x1000
     acknowledge = flags & 0x0080 and kind == 0x880B
     size = 4 + sum(4 for field in (checksum or routing, key, sequence, acknowledge) if field)
@@ -88,6 +88,17 @@ def wccp(c: Cursor) -> Step:
         return c.short("wccp", 4)
     c.passed("wccp", 0 if c.byte(0) >> 4 == 4 else 4)
     return ip4
+
+
+def cisco_metadata(c: Cursor) -> Step:
+    """Cisco MetaData in GRE: unlike in Ethernet the EtherType comes first, then version, length and so many options."""
+    if not c.has(4):
+        return c.short("cmd", 4)
+    kind, size = c.word(0), 4 + c.byte(3) * 4
+    if not c.has(size):
+        return c.short("cmd", size)
+    c.passed("cmd", size)
+    return Space.ETHERTYPE, kind
 
 
 # Service chains
@@ -342,6 +353,14 @@ def jmirror(c: Cursor) -> Step:
     c.passed("jmirror", 8)
     first = c.byte(0)
     return ip4 if first == 0x45 else ip6 if first >> 4 == 6 else ppp_hdlc
+
+
+def hp_erm(c: Cursor) -> Step:
+    """HP's (ArubaOS-Switch) remote mirroring: twelve bytes that no document tells of, then an Ethernet frame."""
+    if not c.has(12):
+        return c.short("hp-erm", 12)
+    c.passed("hp-erm", 12)
+    return ethernet
 
 
 def batman_gateway(c: Cursor) -> Step:

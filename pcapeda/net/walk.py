@@ -1,14 +1,14 @@
 """The general walker: every link type, encapsulation and tunnel that is parsed by hand.
 
-The tables say which layer a number leads to. To add one, write its function in `links`, `layers`, `wlan` or `tunnels`
-and name it here.
+The tables say which layer a number leads to. To add one, write its function in `links`, `layers`, `taps`, `wlan` or
+`tunnels` and name it here; a tunnel over UDP has its name and its port in `ports`.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
 from pcapeda.model import Datagram, Fragment, Frame, Skip, Why
-from pcapeda.net import ip, layers, links, mpls, ppp, tunnels, wlan
+from pcapeda.net import exported, ip, layers, links, mpls, ppp, taps, tunnels, wlan
 from pcapeda.net.cursor import Cursor, Found, Layer, Space, Step
 from pcapeda.net.juniper import juniper
 from pcapeda.net.linktypes import name
@@ -19,8 +19,10 @@ MAX_LAYERS: Final = 64
 LINK: Final[dict[int, Layer]] = {
     0: links.null,
     1: layers.ethernet,
+    3: taps.ax25,
     6: links.token_ring,
     7: links.arcnet,
+    8: links.slip,
     9: ppp.ppp_hdlc,
     10: links.fddi,
     11: layers.llc,
@@ -51,7 +53,9 @@ LINK: Final[dict[int, Layer]] = {
     133: juniper(None),
     138: links.firewire,
     143: links.docsis,
+    149: links.user2,
     163: wlan.avs,
+    166: ppp.pppd,
     167: juniper(layers.ethernet),
     178: juniper(layers.ethernet),
     179: juniper(ppp.ppp, lead=2),
@@ -60,31 +64,50 @@ LINK: Final[dict[int, Layer]] = {
     183: juniper(layers.ip4, lead=18),
     192: links.ppi,
     197: links.erf,
+    202: links.directed(taps.ax25),
     204: links.directed(ppp.ppp_hdlc),
     226: links.ipnet,
     228: links.raw4,
     229: links.raw6,
     239: links.nflog,
     240: links.net_analyzer,
+    241: links.net_analyzer_transparent,
     242: links.infiniband_ip,
+    252: exported.exported,
     258: links.pktap,
     259: links.epon,
     274: links.mpacket,
     276: links.cooked2,
+    281: taps.switch_tag("brcm", 4),
+    282: layers.skipping("brcm", 4, layers.ethernet),
+    284: taps.switch_tag("dsa", 4),
+    285: taps.switch_tag("edsa", 8),
 }
 
 ETHERTYPE: Final[dict[int, Layer]] = {
+    **dict.fromkeys((0x0641, 0x0643, 0x0644, 0x0645), taps.roofnet),
     0x0800: layers.ip4,
+    0x08FF: taps.bpq,
+    0x22E5: taps.gigamon,
     0x22F3: layers.trill,
+    0x2452: wlan.wlan,
     0x4305: layers.batman,
     0x6558: layers.ethernet,
+    0x80D5: taps.sna,
     0x8100: layers.vlan,
     0x86DD: layers.ip6,
+    0x880B: ppp.ppp_hdlc,
     0x8847: mpls.mpls,
     0x8848: mpls.mpls,
     0x8864: ppp.pppoe,
+    0x886C: taps.homepna,
     0x8870: layers.llc,
+    0x8874: layers.tagged("brcm", 6),
+    0x8899: taps.realtek,
     0x88A8: layers.vlan,
+    0x88A9: taps.extreme_mesh,
+    0x88BB: tunnels.lwapp,
+    0x88DE: layers.tagged("vmlab", 24),
     0x88E5: layers.macsec,
     0x88E7: layers.backbone,
     0x8903: layers.fabric_path,
@@ -93,11 +116,21 @@ ETHERTYPE: Final[dict[int, Layer]] = {
     0x892F: layers.hsr,
     0x893F: layers.tagged("etag", 8),
     0x894F: tunnels.nsh,
+    0x8988: layers.tagged("ttag", 8),
     0x9021: layers.rtmac,
     0x9100: layers.vlan,
+    0x9200: layers.vlan,
+    0x99FE: taps.tecmp,
     0xA0ED: layers.lowpan,
+    0xBBBB: tunnels.lwapp,
+    0xD28B: taps.arista,
+    0xDADA: layers.tagged("edsa", 8),
+    0xE555: layers.skipping("exeh", 38, layers.ethernet),
     0xF1C1: layers.tagged("rtag", 6),
+    0xFFF2: layers.ip4,
 }
+"""Some of those of vendors are in no list of the IEEE's: 0x8988 and 0xfff2 are Cisco's ACI, 0xd28b is Arista's, 0xe555
+Extreme's, 0xdada Marvell's switch tag."""
 
 NOT_IP: Final = {
     0x0806: "arp",
@@ -138,6 +171,7 @@ IP: Final[dict[int, Layer]] = {
     50: layers.encrypted,
     51: layers.authentication,
     60: layers.extension(ip.DESTINATION),
+    93: taps.ax25,
     97: layers.etherip,
     103: layers.pim,
     136: layers.udp_lite,
@@ -191,35 +225,13 @@ GRE: Final[Mapping[int, Layer]] = {
     0x86DD: layers.ip6,
     0x880B: ppp.ppp_hdlc,
     0x883E: tunnels.wccp,
+    0x8909: tunnels.cisco_metadata,
     0x8847: mpls.mpls,
     0x8848: mpls.mpls,
     0x88BE: tunnels.erspan,
     0x894F: tunnels.nsh,
 } | dict.fromkeys(range(0x8200, 0x8400, 0x10), wlan.wlan)
 """EtherTypes as far as GRE carries them; 0x8200 to 0x83f0 are Aruba's, which tunnel 802.11 frames."""
-
-PORT: Final[dict[int, Layer]] = {
-    434: tunnels.mobile_ip,
-    1701: tunnels.l2tp,
-    2123: tunnels.gtp,
-    2152: tunnels.gtp,
-    2268: tunnels.amt,
-    3386: tunnels.gtp,
-    3544: tunnels.teredo,
-    4306: tunnels.batman_gateway,
-    4341: tunnels.lisp,
-    4754: tunnels.gre,
-    4789: tunnels.vxlan,
-    4790: tunnels.vxlan_gpe,
-    5072: tunnels.ayiya,
-    5247: tunnels.capwap,
-    6081: tunnels.geneve,
-    6635: mpls.mpls,
-    12222: tunnels.lwapp,
-    12223: tunnels.lwapp_bridged,
-    30030: tunnels.jmirror,
-    37008: tunnels.tzsp,
-}
 
 TABLES: Final[Mapping[Space, Mapping[int, Layer]]] = {
     Space.LINK: LINK,
@@ -228,7 +240,6 @@ TABLES: Final[Mapping[Space, Mapping[int, Layer]]] = {
     Space.PPP: PPP,
     Space.NLPID: NLPID,
     Space.GRE: GRE,
-    Space.PORT: PORT,
 }
 
 
@@ -243,11 +254,13 @@ def decode(frame: Frame) -> Found:
 
 def walk(c: Cursor, step: Step) -> tuple[Found, Datagram | Skip | None]:
     """Walk from `step` to the end: what is there, and what to answer for the tunnel that it is in, if it is in one."""
+    first: Skip | None = None
     for _ in range(MAX_LAYERS):
         if isinstance(step, Skip):
+            first = first or step
             branch = c.turn()
             if branch is None:
-                return step, c.outer
+                return first, c.outer
             step = branch
         if isinstance(step, (Datagram, Fragment)):
             return step, c.outer

@@ -18,7 +18,7 @@ from pcapeda.net.udp import finish, ready, residue, text4, text6
 Found = Datagram | Fragment | Skip
 Via = tuple[str, ...]
 
-VLAN_TAGS: Final = frozenset({0x8100, 0x88A8, 0x9100})
+VLAN_TAGS: Final = frozenset({0x8100, 0x88A8, 0x9100, 0x9200})
 """EtherTypes of VLAN tags: IEEE 802.1Q, 802.1ad, and what was used before the latter."""
 
 MAX_TAGS: Final = 32
@@ -314,6 +314,8 @@ def _ip4(frame: Frame, at: int, via: Via) -> Found:
     if isinstance(packet, Why):
         if packet is Why.MALFORMED and len(data) > at and data[at] >> 4 == 6:
             return _ip6(frame, at, via)  # an IPv6 packet under IPv4's number: read as what it is
+        if via[-1].startswith("vlan") and ip.hides_tag(data, at, 0x0800):
+            return Skip(Why.UNKNOWN_LAYER, "vlan", at, frame.number)
         return Skip(packet, "ip4", at, frame.number)
     return _payload(frame, packet, _longer(via, "ip4"))
 
@@ -322,6 +324,8 @@ def _ip6(frame: Frame, at: int, via: Via) -> Found:
     data = frame.data
     packet = ip.read6(data, at, len(data), frame.wire_length)
     if isinstance(packet, Why):
+        if via[-1].startswith("vlan") and ip.hides_tag(data, at, 0x86DD):
+            return Skip(Why.UNKNOWN_LAYER, "vlan", at, frame.number)
         return Skip(packet, "ip6", at, frame.number)
     return _payload(frame, packet, _longer(via, "ip6"))
 

@@ -62,6 +62,8 @@ def _frame(c: Cursor, kind_at: int, flags_at: int, *, padded: bool) -> Step:
         c.passed("mesh", more)
     if aggregated:
         return _subframe
+    if c.take(0, 5) == b"\0\0\xaa\xaa\x03":
+        c.at += 2  # padding to a multiple of four that no flag tells of
     # Some adapters leave a whole Ethernet frame behind the header: its addresses are those of this one.
     if c.has(14) and not {receiver, transmitter}.isdisjoint((c.take(0, 6), c.take(6, 6))):
         return ethernet
@@ -75,7 +77,7 @@ def _subframe(c: Cursor) -> Step:
     length = c.word(12)
     following = c.at + (14 + length + 3) // 4 * 4
     if following < c.stop:
-        c.branch(following, c.stop, c.end, _subframe)
+        c.branch(_subframe, following)
     c.passed("a-msdu", 14)
     return by_length(c, length)
 
