@@ -9,7 +9,7 @@ settings.load_profile("suite")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that own something of the whole machine (interfaces, the kernel's counters) share one worker of xdist."""
+    """Tests that own something of the whole machine (interfaces, counters of the kernel) share one worker of xdist."""
     for item in items:
-        if item.get_closest_marker("machine") is not None:
+        if hasattr(getattr(item, "module", None), "needs_netns"):
             item.add_marker(pytest.mark.xdist_group("machine"))

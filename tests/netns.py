@@ -11,13 +11,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
 _unique = itertools.count()
-
-Decorated = TypeVar("Decorated")
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 """Addresses (RFC 5737) of the two ends as the namespace sees them."""
@@ -38,12 +35,7 @@ def why_not() -> str | None:
     return f"ip netns add: {tried.stderr.strip()}" if tried.returncode else None
 
 
-_skip = pytest.mark.skipif(bool(why := why_not()), reason=why or "")
-
-
-def needs_netns(test: Decorated) -> Decorated:
-    """For tests and classes of tests that make network namespaces: skipped where that cannot be."""
-    return pytest.mark.machine(_skip(test))
+needs_netns = pytest.mark.skipif(bool(why := why_not()), reason=why or "")
 
 
 def ip(*arguments: str) -> None:
