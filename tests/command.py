@@ -63,7 +63,9 @@ _DRIVER = """
 import json, os, sys, tempfile
 import pcapeda.cli, pcapeda.pipeline, pcapeda.view, pcapeda.suite
 from typer.main import get_command
+given = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("PCAPEDA_")}
 get_command(pcapeda.cli.app).commands["replay"].make_context("x", ["x", "-c", "3"])  # what checks values is loaded
+os.environ.update(given)
 told = []
 for arguments in json.load(sys.stdin):
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:

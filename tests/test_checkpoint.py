@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcapeda.checkpoint import EDGE, FORMAT, MANY, Checkpoint, Numbers, Ranges, identify
-from pcapeda.errors import BadConfig
+from pcapeda.errors import BadConfig, Unavailable
 from pcapeda.job import Job
 from pcapeda.model import Entry
 from pcapeda.pipeline import execute
@@ -181,7 +181,7 @@ def test_somebody_elses_file_is_not_overwritten_and_one_process_has_it(tmp_path:
     with pytest.raises(BadConfig, match="another kind of file"):
         Checkpoint(path)
     assert path.read_text() == "my notes"
-    with Checkpoint(tmp_path / "c"), pytest.raises(BadConfig, match="another process"):
+    with Checkpoint(tmp_path / "c"), pytest.raises(Unavailable, match="another process"):
         Checkpoint(tmp_path / "c")
     with pytest.raises(BadConfig, match="checkpoint"):
         Checkpoint(tmp_path)

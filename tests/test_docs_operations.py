@@ -148,6 +148,9 @@ def test_the_commands_on_fixtures_work() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    """Every relative link is a file beside the page."""
+    """Every relative link is a file beside the page, and what follows `#` is a heading of it."""
     for target in re.findall(r"\]\(([^)]+)\)", TEXT):
-        assert (DOCS / target).exists(), target
+        name, _, anchor = target.partition("#")
+        assert (DOCS / name).exists(), target
+        headings = re.findall(r"^#+ (.*)$", (DOCS / name).read_text(), re.MULTILINE)
+        assert not anchor or anchor in [re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings]

@@ -293,8 +293,8 @@ def test_what_is_wrong_with_a_request_stays_wrong(make: Make, server: PutEventsS
 def test_a_request_that_is_too_large_has_a_code_of_its_own(make: Make, server: PutEventsServer, reply: Reply) -> None:
     """Whoever says so, the service or a proxy before it: each entry may fare better in a smaller request."""
     server.put_events = lambda _: reply
-    assert codes(make(endpoint_url=server.url).send(batch(2))) == [(TOO_LARGE, True)] * 2
-    assert TOO_LARGE == "413"
+    assert codes(make(endpoint_url=server.url).send(batch(2))) == [("413", True)] * 2
+    assert "413" in TOO_LARGE
 
 
 @pytest.mark.parametrize(
