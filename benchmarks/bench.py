@@ -230,9 +230,9 @@ def machine() -> dict[str, str]:
 
 
 def _compiled() -> bool:
-    from pcapeda.net import wire
+    from pcapeda.dissect import fast_path
 
-    return not str(wire.__file__).endswith(".py")
+    return not str(fast_path.__file__).endswith(".py")
 
 
 def _version(package: str) -> str | None:

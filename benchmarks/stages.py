@@ -25,13 +25,15 @@ from typing import Any, TextIO
 
 from benchmarks.bench import Table, capture, machine, markdown, workplace
 from benchmarks.traffic import KINDS
+from pcapeda.aws.wire import EventLines
+from pcapeda.capture.files import Capture
+from pcapeda.dissect.extractor import Extractor
+from pcapeda.engine.job import Job
+from pcapeda.engine.run import execute
 from pcapeda.events.shape import Shape, packet_id
-from pcapeda.job import Job
-from pcapeda.model import Batch, BatchLimits, EventLines, Outcome, Report
-from pcapeda.net.extract import Extractor
-from pcapeda.net.files import Capture
-from pcapeda.pipeline import execute
-from pcapeda.sinks.lines import LineSink
+from pcapeda.model import Batch, BatchLimits, Outcome
+from pcapeda.report import Report
+from pcapeda.sinks.jsonl import JsonlSink
 
 STAGES = ("read", "decode", "identity", "entries", "lines", "write")
 
@@ -111,7 +113,7 @@ def stages(path: Path, rounds: int) -> Table:
     with nowhere() as stream:
         walks = [walk(path, stream) for _ in range(rounds)]
         taken, packets, datagrams = min(walks, key=lambda one: one[0].total())
-        lines = LineSink(stream, EventLines())
+        lines = JsonlSink(stream, EventLines())
         nothing = min(once(path, NullSink()) for _ in range(rounds))
         printed = min(once(path, lines) for _ in range(rounds))
     rows = {
@@ -135,7 +137,7 @@ def profile(path: Path, rows: int) -> None:
     """The functions with the most time of their own."""
     profiler = cProfile.Profile()
     with nowhere() as stream:
-        profiler.runcall(whole, path, LineSink(stream, EventLines()))
+        profiler.runcall(whole, path, JsonlSink(stream, EventLines()))
     pstats.Stats(profiler, stream=sys.stdout).strip_dirs().sort_stats("tottime").print_stats(rows)
 
 

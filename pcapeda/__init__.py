@@ -7,10 +7,13 @@ is first used.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
-
 if TYPE_CHECKING:
-    from pcapeda.corridor import Watcher
+    from pcapeda.aws.bus import Bus
+    from pcapeda.engine.batch import run_many
+    from pcapeda.engine.iterate import datagrams
+    from pcapeda.engine.job import Job
+    from pcapeda.engine.loop import RunObserver
+    from pcapeda.engine.run import execute, resend
     from pcapeda.errors import (
         BadCapture,
         BadConfig,
@@ -32,30 +35,15 @@ if TYPE_CHECKING:
         WorkerLost,
     )
     from pcapeda.events.shape import Shape
-    from pcapeda.fleet import run_many
-    from pcapeda.iterate import datagrams
-    from pcapeda.job import Bus, Job
-    from pcapeda.model import (
-        Batch,
-        BatchLimits,
-        Damage,
-        Datagram,
-        Entry,
-        Failed,
-        Outcome,
-        Report,
-        Sink,
-        Skip,
-        Why,
-    )
-    from pcapeda.pipeline import execute, resend
-    from pcapeda.rules.bus import LocalBus
-    from pcapeda.rules.load import load as load_rules
+    from pcapeda.model import Batch, BatchLimits, Damage, Datagram, Entry, Failed, Outcome, Sink, Skip, SkipReason
+    from pcapeda.report import Report
     from pcapeda.rules.pattern import Pattern
     from pcapeda.rules.rule import Rule, Target
     from pcapeda.rules.ruleset import RuleSet
+    from pcapeda.rules.sources.load import load as load_rules
+    from pcapeda.ruletest.local_bus import LocalBus
     from pcapeda.sinks.eventbridge import EventBridgeSink
-    from pcapeda.sinks.eventbridgev2 import EventBridgeV2Sink
+    from pcapeda.sinks.eventbridge_v2 import EventBridgeV2Sink
     from pcapeda.sinks.memory import MemorySink
 
 _HOMES = {
@@ -68,18 +56,18 @@ _HOMES = {
     "BadSink": "errors",
     "Batch": "model",
     "BatchLimits": "model",
-    "Bus": "job",
+    "Bus": "aws.bus",
     "CannotWrite": "errors",
     "Damage": "model",
     "Datagram": "model",
     "Entry": "model",
     "EventBridgeSink": "sinks.eventbridge",
-    "EventBridgeV2Sink": "sinks.eventbridgev2",
+    "EventBridgeV2Sink": "sinks.eventbridge_v2",
     "ExitStatus": "errors",
     "Failed": "model",
     "InterfaceDown": "errors",
-    "Job": "job",
-    "LocalBus": "rules.bus",
+    "Job": "engine.job",
+    "LocalBus": "ruletest.local_bus",
     "MemorySink": "sinks.memory",
     "NoRights": "errors",
     "NoSuchInterface": "errors",
@@ -88,7 +76,7 @@ _HOMES = {
     "OutputFailed": "errors",
     "Pattern": "rules.pattern",
     "PcapedaError": "errors",
-    "Report": "model",
+    "Report": "report",
     "Rule": "rules.rule",
     "RuleSet": "rules.ruleset",
     "Shape": "events.shape",
@@ -97,14 +85,14 @@ _HOMES = {
     "Skip": "model",
     "Target": "rules.rule",
     "Untrusted": "errors",
-    "Watcher": "corridor",
-    "Why": "model",
+    "RunObserver": "engine.loop",
+    "SkipReason": "model",
     "WorkerLost": "errors",
-    "datagrams": "iterate",
-    "execute": "pipeline",
-    "load_rules": "rules.load",
-    "resend": "pipeline",
-    "run_many": "fleet",
+    "datagrams": "engine.iterate",
+    "execute": "engine.run",
+    "load_rules": "rules.sources.load",
+    "resend": "engine.run",
+    "run_many": "engine.batch",
 }
 
 _OTHERWISE_NAMED = {"load_rules": "load"}
@@ -148,8 +136,8 @@ __all__ = [
     "Skip",
     "Target",
     "Untrusted",
-    "Watcher",
-    "Why",
+    "RunObserver",
+    "SkipReason",
     "WorkerLost",
     "__version__",
     "datagrams",

@@ -11,9 +11,9 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pcapeda.model import Report
+    from pcapeda.report import Report
 
-from pcapeda.mask import masked
+from pcapeda.safety.masking import masked
 
 
 class ExitStatus(IntEnum):

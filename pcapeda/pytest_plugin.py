@@ -16,8 +16,8 @@ import pytest
 from pcapeda.model import ACCOUNT, REGION
 
 if TYPE_CHECKING:
-    from pcapeda.rules.bus import LocalBus
-    from pcapeda.suite import Result, Suite
+    from pcapeda.ruletest.local_bus import LocalBus
+    from pcapeda.ruletest.suite import Result, Suite
 
 __tracebackhide__ = True  # pytest shows the test that asked, not how it was answered
 
@@ -39,7 +39,7 @@ class SuiteFile(pytest.File):
     def collect(self) -> Iterator[pytest.Item]:
         """The item `runs`, and one item for each expectation, called after its `name` or its rule."""
         from pcapeda.errors import PcapedaError
-        from pcapeda.suite import case_names, read_suite
+        from pcapeda.ruletest.suite import case_names, read_suite
 
         try:
             suite = read_suite(str(self.path))
@@ -51,7 +51,7 @@ class SuiteFile(pytest.File):
 
     def result(self, suite: Suite) -> Result:
         """What came out of the suite; run when first asked for."""
-        from pcapeda.suite import run_suite
+        from pcapeda.ruletest.suite import run_suite
 
         if self._result is None:
             self._result = run_suite(suite)
@@ -68,7 +68,7 @@ class SuiteItem(pytest.Item):
     def runtest(self) -> None:
         """Fails with the explanation when the expectation does not hold, or when something could not be read."""
         from pcapeda.errors import PcapedaError
-        from pcapeda.visible import visible
+        from pcapeda.safety.visible import visible
 
         assert isinstance(self.parent, SuiteFile)
         try:
@@ -99,7 +99,7 @@ class Unexpected(Exception):
 
 
 def _told(error: Any) -> str:
-    from pcapeda.visible import visible
+    from pcapeda.safety.visible import visible
 
     return visible(str(error)) + (f"\nhint: {visible(error.hint)}" if error.hint else "")
 
@@ -137,10 +137,10 @@ def pcap() -> Callable[..., list[dict[str, Any]]]:
     ) -> list[dict[str, Any]]:
         from dataclasses import replace
 
+        from pcapeda.engine.run import datagrams
         from pcapeda.errors import BadCapture
         from pcapeda.events.shape import Shape
-        from pcapeda.model import Report
-        from pcapeda.pipeline import datagrams
+        from pcapeda.report import Report
 
         folder, asked = os.path.dirname(sys._getframe(1).f_code.co_filename), tuple(tunnels)  # noqa: PTH120 - of who calls
 
@@ -178,8 +178,8 @@ def local_bus() -> Callable[..., LocalBus]:
         problems: bool = False,
     ) -> LocalBus:
         from pcapeda.errors import BadRule
-        from pcapeda.rules.bus import LocalBus
-        from pcapeda.rules.load import load
+        from pcapeda.rules.sources.load import load
+        from pcapeda.ruletest.local_bus import LocalBus
 
         folder = os.path.dirname(sys._getframe(1).f_code.co_filename)  # noqa: PTH120 - of who calls
 

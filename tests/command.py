@@ -61,7 +61,7 @@ def started(*arguments: str | Path, env: dict[str, str] | None = None) -> Iterat
 
 _DRIVER = """
 import json, os, sys, tempfile
-import pcapeda.cli, pcapeda.pipeline, pcapeda.view, pcapeda.suite
+import pcapeda.cli, pcapeda.engine.run, pcapeda.ui.terminal, pcapeda.ruletest.suite
 from typer.main import get_command
 given = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("PCAPEDA_")}
 get_command(pcapeda.cli.app).commands["replay"].make_context("x", ["x", "-c", "3"])  # what checks values is loaded

@@ -16,10 +16,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
+from pcapeda.capture.files import Capture
+from pcapeda.dissect.extractor import Extractor
 from pcapeda.errors import BadCapture
-from pcapeda.model import Datagram, Report
-from pcapeda.net.extract import Extractor
-from pcapeda.net.files import Capture
+from pcapeda.model import Datagram
+from pcapeda.report import Report
 
 STATUS = {"not_present": "absent", "illegal": "bad"}
 TRUSTED = {"", "no_timestamp"}

@@ -3,8 +3,8 @@
 import ipaddress
 import struct
 
+from pcapeda.dissect import fast_path
 from pcapeda.model import Datagram, Fragment, Frame, Skip
-from pcapeda.net import wire
 
 
 def ones_complement(data: bytes) -> int:
@@ -42,11 +42,11 @@ ARP = Frame(10**18, 1, ethernet(bytes(28), 0x0806), 42, None, 1)
 
 def decoded(frame: Frame) -> Datagram | Fragment | Skip:
     """What the fast path says of a frame; a glance says the same, or leaves the frame to it."""
-    found = wire.decode(frame)
-    datagrams, nothing, odd, _ = wire.glance((frame,))
+    found = fast_path.decode(frame)
+    datagrams, nothing, odd, _ = fast_path.decode_block((frame,))
     if odd:
         assert (datagrams, nothing, odd) == ([], [], [(0, frame)])
     else:
         assert [*datagrams, *(Skip(*one, frame.number) for one in nothing)] == [found]
-    assert wire.glance((frame, frame))[:3] == (datagrams * 2, nothing * 2, odd * 2)
+    assert fast_path.decode_block((frame, frame))[:3] == (datagrams * 2, nothing * 2, odd * 2)
     return found

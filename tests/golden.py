@@ -9,12 +9,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pcapeda.aws.wire import EventLines, entry_lines
+from pcapeda.engine.job import Job
+from pcapeda.engine.run import execute
 from pcapeda.errors import PcapedaError
 from pcapeda.events.shape import Shape
-from pcapeda.job import Job
-from pcapeda.model import EventLines, Report, entry_lines
-from pcapeda.pipeline import execute
-from pcapeda.sinks.lines import LineSink
+from pcapeda.report import Report
+from pcapeda.sinks.jsonl import JsonlSink
 
 ROOT = Path(__file__).resolve().parent.parent
 FIXTURES = ROOT / "fixtures"
@@ -48,7 +49,7 @@ def digest(path: Path, way: str) -> str:
     report = Report()
     try:
         report = execute(
-            Job(captures=(str(path),), **WAYS[way]), sink=LineSink(text, entry_lines if way == "extras" else as_events)
+            Job(captures=(str(path),), **WAYS[way]), sink=JsonlSink(text, entry_lines if way == "extras" else as_events)
         )
     except PcapedaError as error:
         text.write(str(error).replace(str(path), path.name))

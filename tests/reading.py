@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from pcapeda.capture.files import Capture, read
+from pcapeda.capture.stream import Stream
 from pcapeda.model import Damage, Frame
-from pcapeda.net.files import Capture, read
-from pcapeda.net.stream import Stream
 from tests.command import FIXTURES, ROOT
 
 CAPTURES = sorted(

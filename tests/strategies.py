@@ -49,7 +49,7 @@ def _alternative(random: Random) -> Any:
     def word() -> str:
         return random.choice(WORDS)
 
-    def letters() -> str:
+    def dead_letters() -> str:
         return random.choice(WORDS[1:])
 
     match random.randrange(24):
@@ -74,7 +74,7 @@ def _alternative(random: Random) -> Any:
         case 11:
             return {"anything-but": _some(random, lambda: random.randrange(-3, 4))}
         case 12:
-            return {"anything-but": {random.choice(["prefix", "suffix"]): _some(random, letters)}}
+            return {"anything-but": {random.choice(["prefix", "suffix"]): _some(random, dead_letters)}}
         case 13:
             return {"anything-but": {"equals-ignore-case": _some(random, word)}}
         case 14:

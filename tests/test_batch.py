@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcapeda.events.batch import Batcher, Lanes
+from pcapeda.delivery.batching import Batcher, MessageGroups
 from pcapeda.model import Batch, BatchLimits, Entry
 
 SECOND_NS = 1_000_000_000
@@ -103,7 +103,7 @@ def test_many_at_once_are_taken_up_to_the_limits_and_not_beyond() -> None:
 
 def test_lanes_are_full_at_sixteen_batches() -> None:
     """From there on reading stops; one entry fewer is not full yet."""
-    lanes = Lanes(BatchLimits(2, 100, SECOND_NS))
+    lanes = MessageGroups(BatchLimits(2, 100, SECOND_NS))
     for number in range(31):
         lanes.add(entry(number), 0)
         assert not lanes.full

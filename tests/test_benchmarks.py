@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from benchmarks import bench, bus, jobs, putevents, replay, report, rules, traffic
-from pcapeda.model import Datagram, Frame, Report
-from pcapeda.net.extract import Extractor
+from pcapeda.dissect.extractor import Extractor
+from pcapeda.model import Datagram, Frame
+from pcapeda.report import Report
 from tests.command import ROOT
 from tests.tshark import STATUS, needs_tshark
 

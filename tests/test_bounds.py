@@ -20,8 +20,8 @@ from pcapeda.bounds import RANGES, option
 from pcapeda.cli import app
 from pcapeda.cli.habits import UsageProblem
 from pcapeda.errors import BadCapture, BadConfig, BadField, ExitStatus
-from pcapeda.model import Report
-from pcapeda.suite import read_suite
+from pcapeda.report import Report
+from pcapeda.ruletest.suite import read_suite
 from tests.command import FIXTURES
 
 MIXED = FIXTURES / "mixed.pcap"

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
+from pcapeda.engine.run import datagrams
 from pcapeda.errors import BadEvent
 from pcapeda.events.shape import Shape
 from pcapeda.model import Batch, Entry
-from pcapeda.pipeline import datagrams
-from pcapeda.rules.bus import LocalBus
-from pcapeda.rules.load import load
 from pcapeda.rules.pattern import Pattern
 from pcapeda.rules.rule import Rule, Target, Transformer
+from pcapeda.rules.sources.load import load
+from pcapeda.ruletest.local_bus import LocalBus
 
 from .moto_server import client, logged, moto_server, rule_into_log_group
 
@@ -127,7 +127,7 @@ def test_moto_and_the_local_bus_agree(server: str, shape: str) -> None:
     )
     rules = [rule("article", ARTICLE)]
     for number, one in enumerate(found.rules):
-        if one.pattern is not None and not one.silent():
+        if one.pattern is not None and not one.inactive_reason():
             rules.append(Rule(f"rule-{number}", one.pattern))
     bus = LocalBus(rules)
     bus.send(Batch(tuple(sent), 0))

@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 
+from pcapeda.aws.bus import Bus
+from pcapeda.engine.job import Job
+from pcapeda.engine.run import execute
 from pcapeda.errors import BadConfig
-from pcapeda.job import Bus, Job
-from pcapeda.pipeline import execute
-from pcapeda.rules.bus import LocalBus
 from pcapeda.rules.buses import bus_notes, bus_of
 from pcapeda.rules.pattern import Pattern
 from pcapeda.rules.rule import Rule
+from pcapeda.ruletest.local_bus import LocalBus
+from pcapeda.ruletest.suite import read_suite, run_suite
 from pcapeda.sinks.memory import MemorySink
-from pcapeda.suite import read_suite, run_suite
 
 from .command import pcapeda as run
 

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcapeda.checkpoint import EDGE, FORMAT, MANY, Checkpoint, Numbers, Ranges, identify
+from pcapeda.delivery.checkpoint import EDGE, FORMAT, MANY, Checkpoint, Numbers, Ranges, identify
+from pcapeda.engine.job import Job
+from pcapeda.engine.run import execute
 from pcapeda.errors import BadConfig, Unavailable
-from pcapeda.job import Job
 from pcapeda.model import Entry
-from pcapeda.pipeline import execute
 from pcapeda.sinks.memory import MemorySink
 from tests.command import FIXTURES
 from tests.frames import ethernet, udp4
@@ -39,7 +39,7 @@ def settle(checkpoint: Checkpoint, ordinals: list[int], key: bytes = KEY, loop: 
     for ordinal in ordinals:
         entries.append(entry())
         checkpoint.under_way(place, entries[-1], (ordinal,))
-    checkpoint.settled(entries)
+    checkpoint.acknowledged(entries)
 
 
 def had(path: Path, key: bytes = KEY, loop: int = 0) -> set[int]:
@@ -94,7 +94,7 @@ def test_a_file_that_grows_is_shortened_while_it_is_written(tmp_path: Path) -> N
             for odd in (1, 0):  # every second ordinal first: each a record of its own
                 one = entry()
                 checkpoint.under_way(place, one, range(half + odd, half + MANY // 2, 2))
-                checkpoint.settled([one])
+                checkpoint.acknowledged([one])
             most = max(most, path.stat().st_size)
     assert most < 40 * 2 * MANY
     assert had(path) == set(range(200))
@@ -119,7 +119,7 @@ def test_what_is_given_up_is_tried_again(tmp_path: Path) -> None:
         one, place = entry(), checkpoint.place(KEY, 0)
         checkpoint.under_way(place, one, (7,))
         checkpoint.forget([one])
-        checkpoint.settled([one])
+        checkpoint.acknowledged([one])
     assert had(tmp_path / "c") == set()
 
 
@@ -145,7 +145,7 @@ def test_damage_forgets_and_never_invents(data: st.DataObject, tmp_path_factory:
             entries = [entry(), entry()]
             for offset, one in enumerate(entries):
                 checkpoint.under_way(settle_at, one, (first + offset,))
-            checkpoint.settled(entries)
+            checkpoint.acknowledged(entries)
     whole = had(path)
     assert whole == {first + offset for first in range(0, 100, 10) for offset in (0, 1)}
     content = bytearray(path.read_bytes())
@@ -167,7 +167,7 @@ def test_many_records_become_few(tmp_path: Path) -> None:
         for ordinal in range(1500):
             one = entry()
             checkpoint.under_way(place, one, (ordinal,))
-            checkpoint.settled([one])
+            checkpoint.acknowledged([one])
     assert path.stat().st_size == len(FORMAT) + 1500 * 40
     assert had(path) == set(range(200))
     assert path.stat().st_size == len(FORMAT) + 40

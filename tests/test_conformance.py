@@ -7,8 +7,9 @@ from random import Random
 
 import pytest
 
-from pcapeda.model import Datagram, Frame, Report
-from pcapeda.net.extract import Extractor
+from pcapeda.dissect.extractor import Extractor
+from pcapeda.model import Datagram, Frame
+from pcapeda.report import Report
 from tests import conformance, nesting, stacks
 from tests.truth import TSHARK, Row, rows, write_pcapng
 

@@ -11,15 +11,17 @@ from threading import Event, Timer
 
 import pytest
 
-from pcapeda import crew
+from pcapeda.aws.wire import EventLines, entry_lines
+from pcapeda.engine import parallel
+from pcapeda.engine.job import Job
+from pcapeda.engine.run import execute
+from pcapeda.engine.worker_processes import Workers
 from pcapeda.errors import BadConfig, ExitStatus, WorkerLost
 from pcapeda.events.shape import Shape
-from pcapeda.job import Job
-from pcapeda.model import EventLines, Frame, Report, entry_lines
-from pcapeda.pipeline import execute
-from pcapeda.sinks.lines import LineSink
+from pcapeda.model import Frame
+from pcapeda.report import Report
+from pcapeda.sinks.jsonl import JsonlSink
 from pcapeda.sinks.memory import MemorySink
-from pcapeda.workers import Workers
 from tests.command import CLEAN, FIXTURES, PCAPEDA, pcapeda
 from tests.frames import ethernet, udp4
 from tests.reading import CAPTURES, SHARED
@@ -36,7 +38,7 @@ def told(report: Report) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Some spans' worth of small datagrams."""
-    path = tmp_path_factory.mktemp("crew") / "large.pcap"
+    path = tmp_path_factory.mktemp("decoders") / "large.pcap"
     packets = [ethernet(udp4(b"%d" % number, sport=1024 + number % 5000)) for number in range(20_000)]
     write_pcap(path, 1, packets)
     return path
@@ -46,9 +48,9 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shared_out(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who does the work is a matter of time, and so each way is tested by itself."""
     if request.param == "by workers":
-        monkeypatch.setattr(crew, "MOST_HELD", 0)
+        monkeypatch.setattr(parallel, "MOST_HELD", 0)
     elif request.param == "by the reader":
-        monkeypatch.setattr(crew, "SLOTS", 0)
+        monkeypatch.setattr(parallel, "SLOTS", 0)
 
 
 @pytest.mark.usefixtures("shared_out")
@@ -63,7 +65,7 @@ def test_every_capture_gives_the_same_bytes(asked: dict[str, object]) -> None:
     for jobs in (1, 3):
         text = io.StringIO()
         job = Job(captures=PATHS, jobs=jobs, **asked)  # type: ignore[arg-type]
-        reports.append(execute(job, sink=LineSink(text, EventLines(now_ns=0))))
+        reports.append(execute(job, sink=JsonlSink(text, EventLines(now_ns=0))))
         texts.append(text.getvalue())
     assert texts[0] == texts[1]
     assert texts[0].count("\n") == reports[0].events > 0
@@ -78,7 +80,7 @@ def test_one_large_capture_gives_the_same_bytes(large: Path, shape: Shape) -> No
     texts = []
     for jobs in (1, 2):
         text = io.StringIO()
-        report = execute(Job(captures=(str(large),), shape=shape, jobs=jobs, loop=2), sink=LineSink(text, entry_lines))
+        report = execute(Job(captures=(str(large),), shape=shape, jobs=jobs, loop=2), sink=JsonlSink(text, entry_lines))
         assert (report.frames, report.sent) == (40_000, 40_000)
         texts.append(text.getvalue())
     assert texts[0] == texts[1]
@@ -100,17 +102,17 @@ def test_what_the_reader_makes_ahead_is_bounded(kind: str) -> None:
     text = io.StringIO()
     taken = []
     with Workers(1) as workers:
-        some = crew.Crew(workers, crew.Craft(render=EventLines()))
+        some = parallel.ParallelDecoder(workers, parallel.WorkerSpec(render=EventLines()))
         some.give(block, Shape(), lambda piece, _: taken.append(piece), Report())
         some.take_all()  # it runs
         (worker,) = workers.all
         os.kill(worker.process.pid, signal.SIGSTOP)
-        weight = 256 * (len(data) + crew.FRAME_BYTES)
+        weight = 256 * (len(data) + parallel.FRAME_BYTES)
         given = 0
-        while some._held < crew.MOST_HELD:
+        while some._held < parallel.MOST_HELD:
             some.give(block, Shape(), lambda piece, _: text.write("."), Report())
             given += 1
-        assert given <= crew.SLOTS + crew.MOST_HELD // weight + 2
+        assert given <= parallel.SLOTS + parallel.MOST_HELD // weight + 2
         waker = Timer(0.1, os.kill, (worker.process.pid, signal.SIGCONT))
         waker.start()
         some.give(block, Shape(), lambda piece, _: text.write("."), Report())  # waits for the worker
@@ -131,10 +133,10 @@ def test_a_sink_that_takes_entries_gets_the_same(large: Path) -> None:
     assert report.adds_up()
 
 
-def hooked(text: io.StringIO, hook: Callable[[], object]) -> LineSink:
+def hooked(text: io.StringIO, hook: Callable[[], object]) -> JsonlSink:
     """A sink that calls `hook` each time when something was passed on to it."""
 
-    class Hooked(LineSink):
+    class Hooked(JsonlSink):
         def pass_on(self, lines: memoryview) -> None:
             super().pass_on(lines)
             hook()
@@ -145,7 +147,7 @@ def hooked(text: io.StringIO, hook: Callable[[], object]) -> LineSink:
 def workers(of: int) -> list[int]:
     """The processes that work for this one."""
     children = map(int, Path(f"/proc/{of}/task/{of}/children").read_text().split())
-    return [child for child in children if b"pcapeda.crew" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return [child for child in children if b"pcapeda.engine.parallel" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 def test_a_worker_that_is_killed_is_said_and_the_rest_is_not_made_up(large: Path) -> None:
@@ -169,7 +171,7 @@ def test_what_a_lost_worker_had_is_said() -> None:
     block = [Frame(0, 1, data, len(data), None, number) for number in range(256)]
     counted = Report()
     with Workers(2) as both:
-        some = crew.Crew(both, crew.Craft(render=EventLines()))
+        some = parallel.ParallelDecoder(both, parallel.WorkerSpec(render=EventLines()))
         both.all[1].process.kill()
         both.all[1].process.wait()
         some.give(block, Shape(), lambda piece, _: None, counted)
@@ -184,7 +186,7 @@ def test_workers_of_a_run_of_one_process_are_left_alone() -> None:
     text = io.StringIO()
     with Workers(1) as workers:
         job = Job(captures=(str(FIXTURES / "mixed.pcap"),), count=2)
-        assert execute(job, sink=LineSink(text, EventLines()), workers=workers).sent == 2
+        assert execute(job, sink=JsonlSink(text, EventLines()), workers=workers).sent == 2
 
 
 def test_ctrl_c_is_for_the_reader_alone(large: Path) -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pcapeda.model import Datagram, Fragment, Frame, Skip, Why
-from pcapeda.net import deep, walk
-from pcapeda.net.extract import UNKNOWN
+from pcapeda.dissect import scapy_fallback, tables
+from pcapeda.dissect.extractor import UNKNOWN
+from pcapeda.model import Datagram, Fragment, Frame, Skip, SkipReason
 from tests import stacks
 from tests.frames import decoded
 from tests.stacks import E4, HOST6, P4, PEER6, ether, hexed, ip4, ip6, udp, via4
@@ -23,32 +23,32 @@ def test_the_twins_agree_on_every_kind_of_packet(size: int | None) -> None:
         fast = decoded(one)
         if isinstance(fast, Skip):
             # A refusal is final: nobody else may see a datagram there.
-            if fast.why not in UNKNOWN:
-                assert isinstance(walk.decode(one), Skip), name
-                assert isinstance(deep.decode(one), Skip), name
+            if fast.reason not in UNKNOWN:
+                assert isinstance(tables.decode(one), Skip), name
+                assert isinstance(scapy_fallback.decode(one), Skip), name
             continue
         answered += 1
-        assert walk.decode(one) == fast, name
-        assert deep.decode(one) == fast, name
+        assert tables.decode(one) == fast, name
+        assert scapy_fallback.decode(one) == fast, name
     assert answered > 300
 
 
 def test_the_ethertypes_that_scapy_knows() -> None:
     """The table that saves loading Scapy is Scapy's own: of every layer in which an EtherType names the next one."""
-    conf = deep._scapy().conf
+    conf = scapy_fallback._scapy().conf
     carriers = {"Ether", "Dot1Q", "Dot1AD", "Dot1AH", "SNAP", "CookedLinux", "CookedLinuxV2", "GRE", "GENEVE", "MACsec"}
     known = {
         value
-        for carrier in conf.layers
-        if carrier.__name__ in carriers
-        for fields, _ in carrier.payload_guess
+        for async_sender in conf.layers
+        if async_sender.__name__ in carriers
+        for fields, _ in async_sender.payload_guess
         for name, value in fields.items()
         if name in ("type", "proto", "code") and value >= 0x0600
     }
-    assert known == deep.ETHERTYPES
-    assert not deep.may_know("ethertype 0x3030")
-    assert all(deep.may_know(f"ethertype 0x{ethertype:04x}") for ethertype in known)
-    assert all(map(deep.may_know, ("user0", "802.11", "proto 200", "ethertype")))
+    assert known == scapy_fallback.ETHERTYPES
+    assert not scapy_fallback.may_know("ethertype 0x3030")
+    assert all(scapy_fallback.may_know(f"ethertype 0x{ethertype:04x}") for ethertype in known)
+    assert all(map(scapy_fallback.may_know, ("user0", "802.11", "proto 200", "ethertype")))
 
 
 @pytest.mark.parametrize(
@@ -65,10 +65,10 @@ def test_the_ethertypes_that_scapy_knows() -> None:
 )
 def test_layers_beyond_the_fast_path(data: bytes, via: tuple[str, ...]) -> None:
     """Scapy's walk names the layers as the walker does."""
-    found = deep.decode(frame(data))
+    found = scapy_fallback.decode(frame(data))
     assert isinstance(found, Datagram)
     assert found.via == via
-    assert found == walk.decode(frame(data))
+    assert found == tables.decode(frame(data))
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_layers_beyond_the_fast_path(data: bytes, via: tuple[str, ...]) -> None:
 )
 def test_decapsulation(data: bytes, via: tuple[str, ...]) -> None:
     """Under decapsulation the innermost datagram that Scapy's tunnels lead to; else the outermost."""
-    inner, outer = deep.decode(frame(data), decapsulate=True), deep.decode(frame(data))
+    inner, outer = scapy_fallback.decode(frame(data), decapsulate=True), scapy_fallback.decode(frame(data))
     assert isinstance(inner, Datagram)
     assert isinstance(outer, Datagram)
     assert (inner.via, inner.payload) == (via, b"hello world")
@@ -91,24 +91,26 @@ class TestFidelity:
     def test_payload_is_raw(self) -> None:
         """A payload that Scapy would rebuild differently is taken as it was: a DHCP message with odd options."""
         payload = bytes([1, 1, 6, 0]) + bytes(232) + hexed("63825363 350101 ff 00 00 ff ff 12")
-        found = deep.decode(frame(ether(0x0800, ip4(udp(payload, sport=68, dport=67)))))
+        found = scapy_fallback.decode(frame(ether(0x0800, ip4(udp(payload, sport=68, dport=67)))))
         assert isinstance(found, Datagram)
         assert (found.payload, found.checksum_status) == (payload, "good")
 
     def test_the_first_fragment_is_one(self) -> None:
         """A first fragment holds a whole UDP header and is a fragment all the same."""
-        found = deep.decode(frame(ether(0x0800, ip4(udp(bytes(64))[:40], more=True))))
+        found = scapy_fallback.decode(frame(ether(0x0800, ip4(udp(bytes(64))[:40], more=True))))
         assert isinstance(found, Fragment)
 
     def test_quotes_are_none(self) -> None:
         """An ICMPv6 redirect cites a datagram: it is not one (RFC 4861 4.5)."""
         redirect = hexed("89 00 0000 00000000") + bytes(32) + hexed("04 0c 0000 00000000") + ip6()
-        found = deep.decode(frame(ether(0x86DD, ip6(redirect, 58))))
-        assert found == Skip(Why.NOT_UDP, "icmp", 54, 3)
+        found = scapy_fallback.decode(frame(ether(0x86DD, ip6(redirect, 58))))
+        assert found == Skip(SkipReason.NOT_UDP, "icmp", 54, 3)
 
     def test_surplus_and_padding(self) -> None:
         """The UDP length rules the payload."""
-        found = deep.decode(frame(ether(0x86DD, ip6(udp(source=HOST6, destination=PEER6) + b"surplus")) + bytes(9)))
+        found = scapy_fallback.decode(
+            frame(ether(0x86DD, ip6(udp(source=HOST6, destination=PEER6) + b"surplus")) + bytes(9))
+        )
         assert isinstance(found, Datagram)
         assert found.payload == b"hello world"
 
@@ -122,7 +124,7 @@ class TestContainment:
             raise RecursionError
 
         monkeypatch.setattr(IP, "do_dissect", explode)
-        assert deep.decode(frame(E4)) == Skip(Why.UNKNOWN_LAYER, "scapy: IP", 14, 3)
+        assert scapy_fallback.decode(frame(E4)) == Skip(SkipReason.UNKNOWN_LAYER, "scapy: IP", 14, 3)
 
     def test_payloads_are_not_dissected(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """No dissector of anything over UDP is called."""
@@ -132,38 +134,38 @@ class TestContainment:
             raise AssertionError
 
         monkeypatch.setattr(DNS, "do_dissect", explode)
-        found = deep.decode(frame(ether(0x0800, ip4(udp(bytes(40), dport=53)))), decapsulate=True)
+        found = scapy_fallback.decode(frame(ether(0x0800, ip4(udp(bytes(40), dport=53)))), decapsulate=True)
         assert isinstance(found, Datagram)
 
     def test_depth(self) -> None:
         """More layers than a packet has end the walk."""
         data = stacks.MAC + hexed("8100 0001") * 200 + hexed("0800") + P4
-        found = deep.decode(frame(data))
+        found = scapy_fallback.decode(frame(data))
         assert isinstance(found, Skip)
-        assert found.why is Why.TOO_DEEP
+        assert found.reason is SkipReason.TOO_DEEP
 
     def test_size(self) -> None:
         """A frame larger than any link carries is not given to Scapy."""
-        found = deep.decode(frame(E4 + bytes(deep.MAX_SIZE)))
+        found = scapy_fallback.decode(frame(E4 + bytes(scapy_fallback.MAX_SIZE)))
         assert isinstance(found, Skip)
-        assert found.why is Why.UNKNOWN_LAYER
+        assert found.reason is SkipReason.UNKNOWN_LAYER
 
     def test_scapy_stays_as_it_was(self) -> None:
         """Decoding changes no binding of Scapy's: a user's own dissection goes on as before."""
         from scapy.layers.inet import IP, UDP
         from scapy.layers.l2 import Ether
 
-        deep.decode(frame(E4), decapsulate=True)
+        scapy_fallback.decode(frame(E4), decapsulate=True)
         before = [list(layer.payload_guess) for layer in (Ether, IP, UDP)]
         for _, _, data in list(stacks.everything())[:200]:
-            deep.decode(frame(data), decapsulate=True)
+            scapy_fallback.decode(frame(data), decapsulate=True)
         assert [list(layer.payload_guess) for layer in (Ether, IP, UDP)] == before
 
 
 @pytest.mark.parametrize("linktype", [195, 215, 230, 283])
 def test_nothing_is_guessed_at(linktype: int, capfd: pytest.CaptureFixture[str]) -> None:
     """802.15.4 carries what is nowhere told: an unsupported link type, and Scapy has no advice to give."""
-    found = deep.decode(frame(bytes.fromhex("41880122ffff00000000") + bytes(30), linktype))
+    found = scapy_fallback.decode(frame(bytes.fromhex("41880122ffff00000000") + bytes(30), linktype))
     assert isinstance(found, Skip)
-    assert found.why is Why.UNKNOWN_LINK
+    assert found.reason is SkipReason.UNKNOWN_LINK
     assert capfd.readouterr().err == ""

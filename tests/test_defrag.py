@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pcapeda.dissect import reassembly
+from pcapeda.dissect.reassembly import Reassembler, Whole
 from pcapeda.model import Fragment
-from pcapeda.net import defrag
-from pcapeda.net.defrag import Defragmenter, Whole
 
 SECOND = 1_000_000_000
 DATA = bytes(range(256)) * 4
@@ -32,11 +32,11 @@ def piece(
     return Fragment(key, start, not last, data, length, 17, "a", "b", version, (), time_ns, number, None)  # type: ignore[arg-type]
 
 
-def defragmenter(*, max_bytes: int = 1 << 20, age_s: int = 30) -> Defragmenter:
-    return Defragmenter(max_bytes, age_s * SECOND)
+def defragmenter(*, max_bytes: int = 1 << 20, age_s: int = 30) -> Reassembler:
+    return Reassembler(max_bytes, age_s * SECOND)
 
 
-def feed(into: Defragmenter, pieces: Iterable[Fragment]) -> list[Whole]:
+def feed(into: Reassembler, pieces: Iterable[Fragment]) -> list[Whole]:
     return [whole for whole in (into.add(fragment) for fragment in pieces) if whole is not None]
 
 
@@ -112,7 +112,7 @@ class TestOverlap:
         into = defragmenter()
         parts = [piece(0, 512), piece(504, 600, data=bytes(96)), piece(512, 1024, last=True)]
         assert feed(into, parts) == []
-        assert dict(into.expired) == {defrag.CONFLICT: 3}
+        assert dict(into.expired) == {reassembly.CONFLICT: 3}
         assert (into.used, into.held) == (0, 0)
 
     def test_ipv6(self) -> None:
@@ -120,20 +120,20 @@ class TestOverlap:
         into = defragmenter()
         parts = [piece(0, 512, version=6), piece(504, 1024, last=True, version=6), piece(512, 1024, version=6)]
         assert feed(into, parts) == []
-        assert dict(into.expired) == {defrag.OVERLAP: 3}
+        assert dict(into.expired) == {reassembly.OVERLAP: 3}
 
     def test_two_ends(self) -> None:
         """Two last fragments that end at different places contradict each other."""
         into = defragmenter()
         assert feed(into, [piece(512, 1024, last=True), piece(512, 520, last=True), piece(0, 512)]) == []
-        assert dict(into.expired) == {defrag.CONFLICT: 3}
+        assert dict(into.expired) == {reassembly.CONFLICT: 3}
 
     def test_beyond_the_end(self) -> None:
         """A fragment beyond the last one contradicts it, whichever comes first."""
         for parts in ([piece(512, 520, last=True), piece(800, 1024)], [piece(800, 1024), piece(512, 520, last=True)]):
             into = defragmenter()
             assert feed(into, parts) == []
-            assert dict(into.expired) == {defrag.CONFLICT: 2}
+            assert dict(into.expired) == {reassembly.CONFLICT: 2}
 
 
 class TestRefused:
@@ -141,13 +141,13 @@ class TestRefused:
         """A fragment whose bytes were not all captured cannot complete anything."""
         into = defragmenter()
         assert feed(into, [piece(0, 512, data=DATA[:100]), piece(512, 1024, last=True)]) == []
-        assert (dict(into.expired), into.held) == ({defrag.CUT: 1}, 1)
+        assert (dict(into.expired), into.held) == ({reassembly.CUT: 1}, 1)
 
     def test_too_long(self) -> None:
         """Nothing ends beyond 65,535 bytes."""
         into = defragmenter()
         assert feed(into, [piece(65_528, 65_536, data=bytes(8))]) == []
-        assert dict(into.expired) == {defrag.TOO_LONG: 1}
+        assert dict(into.expired) == {reassembly.TOO_LONG: 1}
 
     def test_up_to_the_limit(self) -> None:
         """A payload of 65,535 bytes is whole."""
@@ -159,13 +159,13 @@ class TestRefused:
         """IPv6: only the last fragment may have a length that is no multiple of 8 (RFC 8200 4.5)."""
         into = defragmenter()
         assert feed(into, [piece(0, 401, version=6)]) == []
-        assert dict(into.expired) == {defrag.ODD: 1}
+        assert dict(into.expired) == {reassembly.ODD: 1}
 
     def test_empty(self) -> None:
         """A fragment with nothing in it and more to come tells nothing."""
         into = defragmenter()
         assert feed(into, [piece(0, 0), piece(0, 512), piece(512, 1024, last=True)]) != []
-        assert dict(into.expired) == {defrag.EMPTY: 1}
+        assert dict(into.expired) == {reassembly.EMPTY: 1}
 
 
 class TestBounds:
@@ -174,13 +174,13 @@ class TestBounds:
         into = defragmenter(age_s=30)
         feed(into, [piece(0, 512, key="old", time_ns=0), piece(0, 512, key="just", time_ns=1)])
         feed(into, [piece(0, 512, key="new", time_ns=30 * SECOND + 1)])
-        assert (dict(into.expired), into.held) == ({defrag.TOO_OLD: 1}, 2)
+        assert (dict(into.expired), into.held) == ({reassembly.TOO_OLD: 1}, 2)
 
     def test_late_last_fragment(self) -> None:
         """A fragment that comes too late does not complete what waited for it."""
         into = defragmenter(age_s=30)
         assert feed(into, [piece(0, 512, time_ns=0), piece(512, 1024, last=True, time_ns=31 * SECOND)]) == []
-        assert (dict(into.expired), into.held) == ({defrag.TOO_OLD: 1}, 1)
+        assert (dict(into.expired), into.held) == ({reassembly.TOO_OLD: 1}, 1)
 
     def test_times_that_run_backward(self) -> None:
         """A capture out of order loses nothing by it."""
@@ -197,7 +197,7 @@ class TestBounds:
         """Over the limit the longest waiting datagram goes first."""
         into = defragmenter(max_bytes=4 * 1024)
         feed(into, [piece(0, 1000, key=number) for number in range(4)])
-        assert (dict(into.expired), into.held) == ({defrag.EVICTED: 2}, 2)
+        assert (dict(into.expired), into.held) == ({reassembly.EVICTED: 2}, 2)
         assert len(feed(into, [piece(1000, 1024, key=3, last=True)])) == 1
 
     @pytest.mark.parametrize("size", [0, 8])
@@ -264,7 +264,7 @@ PIECES = st.lists(
 @given(PIECES, st.integers(0, 5_000))
 def test_always_accounted_for(pieces: list[Fragment], max_bytes: int) -> None:
     """Whatever comes: used + given up + held is what came, nothing raises, and memory is bounded."""
-    into = Defragmenter(max_bytes, 30 * SECOND)
+    into = Reassembler(max_bytes, 30 * SECOND)
     for count, fragment in enumerate(pieces, 1):
         into.add(fragment)
         assert into.used + sum(into.expired.values()) + into.held == count

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcapeda.delivery import MAX_WAITING, MOST_IN_FLIGHT, PATIENCE_NS, Delivery
+from pcapeda.aws.responses import LOST
+from pcapeda.delivery.delivery import MAX_WAITING, MOST_IN_FLIGHT, PATIENCE_NS, Delivery
+from pcapeda.delivery.spool import Spool, WhenFull
+from pcapeda.delivery.spool_drain import PIECE
 from pcapeda.errors import SinkDown
-from pcapeda.model import Batch, BatchLimits, Entry, Failed, Outcome, Report
-from pcapeda.sinks.aws import LOST
-from pcapeda.sinks.spool import Spool, WhenFull
-from pcapeda.spooling import PIECE
+from pcapeda.model import Batch, BatchLimits, Entry, Failed, Outcome
+from pcapeda.report import Report
 from tests.clock import FakeClock
 
 
@@ -66,7 +67,7 @@ class Carried(Scripted):
         self.started = self.asked = 0
         self.closed = False
 
-    def carrier(self) -> "Carried":
+    def async_sender(self) -> "Carried":
         return self
 
     def close(self) -> None:
@@ -78,7 +79,7 @@ class Carried(Scripted):
         self.most_under_way = max(self.most_under_way, len(self.under_way))
         return self.started
 
-    def landed(self, timeout_s: float) -> list[tuple[int, Outcome | BaseException]]:
+    def poll(self, timeout_s: float) -> list[tuple[int, Outcome | BaseException]]:
         self.asked += timeout_s == 0
         if not self.under_way or (timeout_s == 0 and self.asked % 2):
             return []
@@ -92,7 +93,7 @@ class Carried(Scripted):
 SINKS: dict[str, Callable[[Callable[[Entry, int], str | None]], Scripted]] = {
     "in order": Scripted,
     "threads": lambda answer: Scripted(answer, concurrency=4),
-    "carrier": Carried,
+    "async_sender": Carried,
 }
 """A sink that is called in place, one that is called from threads, one with a carrier of its own."""
 
@@ -295,8 +296,8 @@ def test_an_event_counts_as_the_datagrams_it_stands_for(
     report = Report(frames=7, datagrams=7)
     clock = FakeClock()
     delivery = Delivery(Scripted(lambda entry, tries: answer), report, clock=clock, sleep=clock.sleep)
-    for number, stands_for in enumerate((6, 1, 0)):
-        delivery.add(entry(number)._replace(stands_for=stands_for))
+    for number, datagram_count in enumerate((6, 1, 0)):
+        delivery.add(entry(number)._replace(datagram_count=datagram_count))
     delivery.finish()
     assert (report.sent, report.events, report.refused) == (sent, events, refused)
     assert report.events_refused == (0 if answer is None else 1)
@@ -322,7 +323,7 @@ class Rig:
         self.clock, self.sink, self.report = FakeClock(), SINKS[kind](answer), Report()
         self.spool = Spool(folder, max_bytes=max_bytes, when_full=when_full)
         self.notes: list[str] = []
-        self.settled: list[str] = []
+        self.acknowledged: list[str] = []
         self.stopped = False
         self.delivery = Delivery(
             self.sink,
@@ -334,14 +335,14 @@ class Rig:
             jitter=lambda: 0.5,
             stopping=lambda: self.stopped,
             note=self.notes.append,
-            settled=lambda entries: self.settled.extend(entry.id for entry in entries),
+            acknowledged=lambda entries: self.acknowledged.extend(entry.id for entry in entries),
         )
 
     def add(self, numbers: Iterable[int]) -> None:
         for number in numbers:
             self.report.frames += self.weight(number)
             self.report.datagrams += self.weight(number)
-            self.delivery.add(entry(number)._replace(stands_for=self.weight(number)))
+            self.delivery.add(entry(number)._replace(datagram_count=self.weight(number)))
 
     def finish(self, give_up: Callable[[], bool] = lambda: False) -> Report:
         self.delivery.finish(give_up=give_up)
@@ -417,7 +418,7 @@ def test_a_short_outage_heals_within_the_run(rig: Callable[..., Rig]) -> None:
     report = one.finish()
     assert (report.sent, report.spooled) == (2000, 0)
     assert sorted(map(int, one.sink.taken)) == list(range(2000))
-    assert set(one.settled) == {str(number) for number in range(2000)}
+    assert set(one.acknowledged) == {str(number) for number in range(2000)}
 
 
 def test_draining_does_not_starve_new_traffic(rig: Callable[..., Rig]) -> None:
@@ -442,8 +443,8 @@ def test_what_can_never_succeed_becomes_a_dead_letter(rig: Callable[..., Rig]) -
     report = one.finish()
     assert report.dead == {"MalformedDetail": 4, "oversize": 1}
     assert (report.sent, report.inherited, report.spooled) == (36, 20, 0)
-    letters = {kept.entry.id: kept.code for kept in one.spool.dead.take(10)}
-    assert letters == dict.fromkeys(["3", "13", "23", "33"], "MalformedDetail") | {"99": "oversize"}
+    dead_letters = {kept.entry.id: kept.code for kept in one.spool.dead.take(10)}
+    assert dead_letters == dict.fromkeys(["3", "13", "23", "33"], "MalformedDetail") | {"99": "oversize"}
     assert all(tries == 1 for tries in one.sink.tries.values())
 
 
@@ -472,7 +473,7 @@ def test_lost_answers_are_counted_entry_by_entry(rig: Callable[..., Rig]) -> Non
 
     def send(batch: Batch, send: Callable[[Batch], Outcome] = one.sink.send) -> Outcome:
         outcome = send(batch)
-        return outcome._replace(failed=tuple(failed._replace(again=True) for failed in outcome.failed))
+        return outcome._replace(failed=tuple(failed._replace(retryable=True) for failed in outcome.failed))
 
     one.sink.send = send  # type: ignore[method-assign]
     one.add(range(30))
@@ -503,7 +504,9 @@ def test_refused_credentials_pause_a_live_run_into_the_spool_and_a_replay_ends(r
 def test_an_answer_to_what_was_sent_before_a_refusal_does_not_undo_it(rig: Callable[..., Rig]) -> None:
     """The later request is refused before the earlier one is answered well: a live run says that events are delivered
     again when its next try is taken, and no sooner; a replay is over all the same."""
-    one = rig(lambda entry, tries: "down" if int(entry.id) >= 10 and not tries else None, kind="carrier", live=True)
+    one = rig(
+        lambda entry, tries: "down" if int(entry.id) >= 10 and not tries else None, kind="async_sender", live=True
+    )
     one.add(range(20))
     while one.report.sent < 10:
         one.delivery.tick()
@@ -515,7 +518,7 @@ def test_an_answer_to_what_was_sent_before_a_refusal_does_not_undo_it(rig: Calla
     refusal, again = one.notes
     assert "kept in the spool" in refusal
     assert again == "events are delivered again"
-    two = rig(lambda entry, tries: "down" if int(entry.id) >= 10 else None, kind="carrier")
+    two = rig(lambda entry, tries: "down" if int(entry.id) >= 10 else None, kind="async_sender")
     two.add(range(20))
     report = two.finish()
     assert two.delivery.down is not None
@@ -631,7 +634,7 @@ def test_every_entry_is_accounted_for_with_a_spool(
 
     folder = tmp_path_factory.mktemp("spool")
     with Spool(folder) as spool:
-        spool.put([entry(number)._replace(stands_for=weight(number)) for number in range(1000, 1000 + older)])
+        spool.put([entry(number)._replace(datagram_count=weight(number)) for number in range(1000, 1000 + older)])
     one = Rig(folder, answer, kind=kind, live=live, max_bytes=3000 if small else 1 << 20, weight=weight)
     one.spool.when_full = when_full
     one.add(range(len(fates)))

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from pcapeda.errors import BadConfig, BadRule
-from pcapeda.rules.assembly import read_parameters
-from pcapeda.rules.load import Loaded, load
 from pcapeda.rules.rule import Rule
+from pcapeda.rules.sources.assembly import read_parameters
+from pcapeda.rules.sources.load import Loaded, load
 from tests.command import pcapeda
 
 
@@ -196,7 +196,7 @@ def test_samconfig_beside_a_template(tmp_path: Path) -> None:
     found = load([str(tmp_path / "template.yaml")], parameters={"A": "given"}, region="us-west-2")
     assert pattern(found.rules[0]) == {"source": ["given"], "detail": {"b": ["1"], "r": ["us-west-2"]}}
     (tmp_path / "template.yaml").rename(tmp_path / "other.yaml")
-    assert "parameter A has no default" in load([str(tmp_path / "other.yaml")]).rules[0].silent()
+    assert "parameter A has no default" in load([str(tmp_path / "other.yaml")]).rules[0].inactive_reason()
     (tmp_path / "other.yaml").rename(tmp_path / "template.yaml")
     (tmp_path / "samconfig.toml").write_text("[[[")
     assert any("left out" in one.message for one in load([str(tmp_path / "template.yaml")]).notes)
@@ -334,8 +334,8 @@ def test_what_a_plan_does_not_know(tmp_path: Path) -> None:
     }
     found = read(tmp_path, json.dumps(plan), "plan.json")
     told = {rule.name: rule for rule in found.rules}
-    assert told["a"].silent() == "event_pattern is only known after the plan is applied"
-    assert "neither event_pattern nor schedule_expression" in told["b"].silent()
+    assert told["a"].inactive_reason() == "event_pattern is only known after the plan is applied"
+    assert "neither event_pattern nor schedule_expression" in told["b"].inactive_reason()
     assert pattern(told[address + "c"]) == {"source": ["c"]}
     assert (pattern(told["d"]), told["d"].bus_known, told["d"].state) == ({"source": ["d"]}, False, "ENABLED")
     assert len(found.problems) == 2
@@ -392,8 +392,8 @@ def test_expressions_of_tf_json(tmp_path: Path, written: str, right: Any) -> Non
     """What can be known of a pattern in Terraform's JSON is; what cannot is named by what it depends on."""
     (rule,) = (found := read(tmp_path, module(r={"name": "r", "event_pattern": written}), "main.tf.json")).rules
     if isinstance(right, str):
-        assert rule.silent().startswith("event_pattern is not known offline: ")
-        assert right in rule.silent()
+        assert rule.inactive_reason().startswith("event_pattern is not known offline: ")
+        assert right in rule.inactive_reason()
         assert len(found.problems) == 1
     else:
         assert pattern(rule) == right
@@ -463,7 +463,7 @@ def test_rules_of_tf_json(tmp_path: Path) -> None:
     assert [(one.id, one.arn) for one in told["r"].targets] == [("tid", "${aws_lambda_function.f.arn}")]
     assert [one.arn for one in told["m-x"].targets] == ["arn:x"]
     assert told[address + "nameless"].targets[0].transformer is not None
-    assert told["s"].silent() == "runs on a schedule"
+    assert told["s"].inactive_reason() == "runs on a schedule"
     assert [one.rule for one in found.problems] == ["none"]
     assert any("the rules of modules are not read" in one.message for one in found.notes)
     assert len(load([str(tmp_path)]).rules) == len(found.rules)

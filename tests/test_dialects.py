@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from pcapeda.aws.wire import entry_v2_json, put_raw_events_entry, raw_event
+from pcapeda.engine.run import Bus, Job, execute
 from pcapeda.events.schema import metadata_schema
 from pcapeda.events.shape import Shape
-from pcapeda.pipeline import Bus, Job, execute
 from pcapeda.rules.dialects import Dialect, event_of, in_dialect, unusable
-from pcapeda.rules.load import load
 from pcapeda.rules.pattern import Pattern
+from pcapeda.rules.sources.load import load
 from pcapeda.sinks.memory import MemorySink
 from tests.bus_v2 import ARN
 from tests.command import FIXTURES, ROOT, pcapeda
@@ -62,7 +63,7 @@ def test_what_a_dialect_refuses(pattern: dict[str, Any], dialect: Dialect, why: 
 def test_a_rule_sees_of_a_raw_event_what_the_sink_sends() -> None:
     """One function for both: the event of the dialect is the metadata of the request."""
     entry = Shape().entry(EXAMPLE)
-    assert event_of(entry, "v2-raw") == entry.put_raw_events_entry()["Metadata"]
+    assert event_of(entry, "v2-raw") == put_raw_events_entry(entry)["Metadata"]
     assert event_of(entry, "v2") == event_of(entry, "classic") == entry.envelope()
     assert Pattern.compile(RAW).matches(event_of(entry, "v2-raw"))
     assert not Pattern.compile({"DestinationPort": [514]}).matches(event_of(entry, "v2-raw"))
@@ -131,7 +132,7 @@ def test_explain_knows_the_dialect(rules: Path, tmp_path: Path) -> None:
     told = run("explain", FIXTURES / "mixed.pcap", "--frame", 1, "--rules", rules, "--dialect", "v2-raw")[1]
     assert 'holds  DestinationPort: "514"' in told
     delivered = tmp_path / "event.json"
-    delivered.write_text(Shape().entry(EXAMPLE).entry_v2_json(raw=True))
+    delivered.write_text(entry_v2_json(Shape().entry(EXAMPLE), raw=True))
     told = run("explain", delivered, "--rules", rules, "--dialect", "v2-raw")[1]
     assert 'holds  DestinationPort: "514"' in told
 
@@ -183,7 +184,7 @@ def test_a_run_to_a_bus_of_v2_judges_by_its_dialect(rules: Path) -> None:
     execute(job, sink=sink)
     assert sink.entries
     assert {entry.rules for entry in sink.entries} == {("raw",)}
-    assert {entry.raw()[1]["DestinationPort"] for entry in sink.entries} == {"514"}
+    assert {raw_event(entry)[1]["DestinationPort"] for entry in sink.entries} == {"514"}
 
 
 def test_the_page_names_all_metadata() -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pcapeda.counts import counts
-from pcapeda.events.quotas import FREE
-from pcapeda.metrics import COUNTERS, REASONS, Metrics
-from pcapeda.model import Report
+from pcapeda.aws.quotas import FREE
+from pcapeda.report import Report
+from pcapeda.ui.prometheus import COUNTERS, REASONS, Metrics
+from pcapeda.ui.snapshot import snapshot
 from tests.command import CLEAN, FAKE_AWS, PCAPEDA, ROOT, pcapeda
 from tests.misbehaving import misbehaving
 from tests.netns import needs_netns, veth_pair
@@ -62,7 +62,7 @@ def test_every_option_exists() -> None:
 
 def test_every_count_and_every_metric_is_described() -> None:
     """The tables hold all members of a summary and all series, and no others."""
-    members = set(counts(Report(), tariff=FREE)) | {"exit_code", "interrupted", "messages", "turned_away"}
+    members = set(snapshot(Report(), tariff=FREE)) | {"exit_code", "interrupted", "messages", "turned_away"}
     told = set(re.findall(r"`([a-z_]+)`", TEXT))
     assert members <= told
     assert set(re.findall(r"`(pcapeda_[a-z_]+)`", TEXT)) == SERVED

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcapeda import BadConfig, BadEnrichment, Datagram, Job, LocalBus, MemorySink, Shape, execute, load_rules
-from pcapeda.model import EventLines
+from pcapeda.aws.wire import EventLines
 from tests.command import CLEAN, FIXTURES, ROOT
 
 MIXED = str(FIXTURES / "mixed.pcap")

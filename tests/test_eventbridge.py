@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pcapeda.aws.responses import MALFORMED, REFUSED, TOO_LARGE, WORTH_ANOTHER_TRY, judge
+from pcapeda.aws.wire import entry_json
 from pcapeda.errors import BadConfig, ExitStatus, SinkDown
 from pcapeda.events.shape import Shape
 from pcapeda.model import Batch, Entry, Failed, Outcome
-from pcapeda.sinks.aws import MALFORMED, REFUSED, TOO_LARGE, WORTH_ANOTHER_TRY, judge
 from pcapeda.sinks.eventbridge import EventBridgeSink
 from tests.command import CLEAN, FAKE_AWS, FIXTURES, pcapeda
 from tests.datagrams import EXAMPLE
@@ -73,7 +74,7 @@ def batch(count: int) -> Batch:
 
 
 def codes(outcome: Outcome) -> list[tuple[str, bool]]:
-    return [(failed.code, failed.again) for failed in outcome.failed]
+    return [(failed.code, failed.retryable) for failed in outcome.failed]
 
 
 # What goes over the wire
@@ -199,7 +200,7 @@ def test_an_answer_that_proves_nothing_counts_nothing_as_sent(
     server.put_events = lambda _: reply
     outcome = make(endpoint_url=server.url).send(batch(2))
     assert outcome.sent == 0
-    assert [failed.again for failed in outcome.failed] == [True, True]
+    assert [failed.retryable for failed in outcome.failed] == [True, True]
     assert len(server.requests) == 1  # the SDK's own attempts are off
 
 
@@ -354,7 +355,7 @@ def test_a_slow_answer_is_no_proof(make: Make, server: PutEventsServer, monkeypa
         return accepted(request)
 
     server.put_events = slow
-    monkeypatch.setattr("pcapeda.session.READ_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("pcapeda.aws.session.READ_TIMEOUT_S", 0.2)
     outcome = make(endpoint_url=server.url).send(batch(1))
     release.set()
     assert codes(outcome) == [("connection lost", True)]
@@ -550,7 +551,7 @@ def test_a_refusal_of_moto_is_a_final_failure(make: Make, moto: str) -> None:
 def test_entry_lines_are_what_boto3_takes(moto: str) -> None:
     """Lines of entry_json as Entries, ten at a time, with the SDK's own validation on: time and resources too."""
     shapes = [Shape(), Shape(resources=(ARN,)), Shape(time="now"), Shape("minimal"), Shape("proxylity")]
-    lines = [shape.entry(EXAMPLE).entry_json(bus) for shape in shapes for bus in (None, "default")]
+    lines = [entry_json(shape.entry(EXAMPLE), bus) for shape in shapes for bus in (None, "default")]
     answer = client("events", moto).put_events(Entries=[json.loads(line) for line in lines])
     assert answer["FailedEntryCount"] == 0
     assert len(answer["Entries"]) == 10

@@ -14,14 +14,15 @@ import pytest
 from botocore.stub import ANY, Stubber
 from hypothesis import given
 
+from pcapeda.aws import quotas
+from pcapeda.aws.responses import LOST, MALFORMED, REFUSED, SUCCESSES, UNREACHABLE, WORTH_ANOTHER_TRY
+from pcapeda.aws.wire import entry_v2_json, put_events_v2_entry, put_raw_events_entry, raw_event
 from pcapeda.errors import BadConfig, SinkDown
-from pcapeda.events import quotas
 from pcapeda.events.schema import metadata_schema
 from pcapeda.events.shape import Shape
 from pcapeda.model import Batch, Datagram, Entry, Failed, Outcome
-from pcapeda.sinks import eventbridgev2
-from pcapeda.sinks.aws import LOST, MALFORMED, REFUSED, SUCCESSES, UNREACHABLE, WORTH_ANOTHER_TRY
-from pcapeda.sinks.eventbridgev2 import LIMITS, EventBridgeV2Sink
+from pcapeda.sinks import eventbridge_v2
+from pcapeda.sinks.eventbridge_v2 import LIMITS, EventBridgeV2Sink
 from tests.bus_v2 import ARN, WRONG_ARN, BusV2, bus_v2
 from tests.command import CLEAN, FAKE_AWS
 from tests.datagrams import EXAMPLE, datagrams
@@ -66,7 +67,7 @@ def batch(count: int, **shape: Any) -> Batch:
 
 
 def codes(outcome: Outcome) -> list[tuple[str, bool]]:
-    return [(failed.code, failed.again) for failed in outcome.failed]
+    return [(failed.code, failed.retryable) for failed in outcome.failed]
 
 
 # The service model: shapes, limits, codes
@@ -158,7 +159,7 @@ def test_each_entry_has_its_own_result() -> None:
     sent = batch(7)
     with stub:
         outcome = sink.send(sent)
-    assert (outcome.sent, outcome.known) == (2, 1)
+    assert (outcome.sent, outcome.deduplicated) == (2, 1)
     assert [failed.entry for failed in outcome.failed] == list(sent.entries[2:])
     assert codes(outcome) == [
         ("ThrottlingException", True),
@@ -197,8 +198,8 @@ def test_limits_are_those_of_the_model() -> None:
     assert shapes["EventResource"]["max"] == quotas.RESOURCE_CHARACTERS
     assert shapes["PutEventsResourceList"]["max"] == quotas.RESOURCES_V2
     assert set(shapes["SuccessCode"]["enum"]) == set(SUCCESSES)
-    assert set(shapes["BusState"]["enum"]) > eventbridgev2.TAKES_EVENTS
-    assert eventbridgev2.BILLED_BYTES == quotas.KB
+    assert set(shapes["BusState"]["enum"]) > eventbridge_v2.TAKES_EVENTS
+    assert eventbridge_v2.BILLED_BYTES == quotas.KB
     assert re.fullmatch(shapes["EventBusArn"]["pattern"], ARN)
     assert quotas.BUS_V2.fullmatch(ARN)
 
@@ -209,7 +210,7 @@ def test_every_datagram_fits_the_model_as_a_raw_event(datagram: Datagram) -> Non
     shapes = model()["shapes"]
     for shape in (Shape(file="a\udcff.pcap", groups=3), Shape("minimal"), Shape(resources=("arn:a", "arn:b"))):
         made = shape.entry(datagram)
-        raw = made.put_raw_events_entry()
+        raw = put_raw_events_entry(made)
         assert raw["Data"] == datagram.payload
         metadata = raw["Metadata"]
         assert len(metadata) <= shapes["EventMetadataMap"]["max"]
@@ -229,7 +230,7 @@ def test_every_datagram_fits_the_model_as_a_raw_event(datagram: Datagram) -> Non
 def test_metadata_are_what_their_schema_says(datagram: Datagram) -> None:
     """The schema that lint goes by knows every name that is sent, and calls all of them strings."""
     for name in ("full", "minimal"):
-        _, metadata = Shape(name, file="a.pcap").entry(datagram).raw()  # type: ignore[arg-type]
+        _, metadata = raw_event(Shape(name, file="a.pcap").entry(datagram))  # type: ignore[arg-type]
         schema = metadata_schema(name)
         assert metadata.keys() <= schema["properties"].keys()
         assert set(schema["required"]) <= metadata.keys()
@@ -238,10 +239,10 @@ def test_metadata_are_what_their_schema_says(datagram: Datagram) -> None:
 
 def test_ids_are_those_of_the_events() -> None:
     """A datagram's PacketId; for what has none a hash of its content, the same again and again."""
-    assert entry().put_events_v2_entry()["SystemMetadata"] == {"DeduplicationId": entry().id}
+    assert put_events_v2_entry(entry())["SystemMetadata"] == {"DeduplicationId": entry().id}
     own = Entry("s", "t", '{"a":1}', None, (), 10, "")
     other = own._replace(detail='{"a":2}')
-    ids = [one.put_events_v2_entry()["SystemMetadata"]["DeduplicationId"] for one in (own, own, other)]
+    ids = [put_events_v2_entry(one)["SystemMetadata"]["DeduplicationId"] for one in (own, own, other)]
     assert ids[0] == ids[1] != ids[2]
     assert all(re.fullmatch("[0-9a-f]{32}", one) for one in ids)
 
@@ -249,7 +250,7 @@ def test_ids_are_those_of_the_events() -> None:
 def test_what_has_no_payload_is_not_sent_raw() -> None:
     """An event that stands for many, or names its payload otherwise, fails for good; the others of the batch go."""
     sink, stub = stubbed(raw=True)
-    flow = Entry("udp.raw", "UdpFlow", '{"Count":3}', None, (), 10, "f" * 32, stands_for=3)
+    flow = Entry("udp.raw", "UdpFlow", '{"Count":3}', None, (), 10, "f" * 32, datagram_count=3)
     odd = Entry("udp.raw", "UdpPacket", "[]", None, (), 10, "e" * 32)
     stub.add_response("put_raw_events", {"Entries": [{"EventId": "1", "SuccessCode": "PUBLISHED"}]}, None)
     with stub:
@@ -325,7 +326,7 @@ def test_one_invalid_entry_does_not_take_the_others_with_it(bus: BusV2) -> None:
 
 def test_whole_requests_are_refused_throttled_or_lost(bus: BusV2) -> None:
     """Denied as the next one would be: down. Throttled, failed, reset: each entry is worth another try."""
-    report = Entry("udp.raw", "UdpReport", "{}", None, (), 10, "a" * 32, stands_for=0)
+    report = Entry("udp.raw", "UdpReport", "{}", None, (), 10, "a" * 32, datagram_count=0)
     bus.behave("no-reports")
     with pytest.raises(SinkDown, match="AccessDeniedException"):
         EventBridgeV2Sink(bus=ARN, endpoint_url=bus.url).send(Batch((entry(), report), 0))
@@ -336,7 +337,7 @@ def test_whole_requests_are_refused_throttled_or_lost(bus: BusV2) -> None:
         for _ in range(30):
             outcome = sink.send(batch(2))
             assert outcome.sent + len(outcome.failed) == 2
-            assert all(failed.again for failed in outcome.failed)
+            assert all(failed.retryable for failed in outcome.failed)
             seen |= {failed.code for failed in outcome.failed}
     assert {"ThrottlingException", "InternalException"} < seen
     assert seen & {LOST, UNREACHABLE}
@@ -375,8 +376,8 @@ def test_requests_at_aws_go_to_the_accounts_own_host() -> None:
 def test_a_dry_run_prints_what_the_cli_takes() -> None:
     """Entries as JSON, times as text, bytes in base64: the forms of aws eventsv2 put-events and put-raw-events."""
     one = entry(groups=4)
-    told = json.loads(one.entry_v2_json(raw=False))
-    assert told == one.put_events_v2_entry() | {"Time": "2026-04-10T22:44:04Z"}
-    raw = json.loads(one.entry_v2_json(raw=True))
+    told = json.loads(entry_v2_json(one, raw=False))
+    assert told == put_events_v2_entry(one) | {"Time": "2026-04-10T22:44:04Z"}
+    raw = json.loads(entry_v2_json(one, raw=True))
     assert base64.b64decode(raw.pop("Data")) == EXAMPLE.payload
-    assert raw == {key: value for key, value in one.put_raw_events_entry().items() if key != "Data"}
+    assert raw == {key: value for key, value in put_raw_events_entry(one).items() if key != "Data"}

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcapeda.model import Datagram, Fragment, Frame, Report, Skip, Why
-from pcapeda.net import deep
-from pcapeda.net.extract import FRUITLESS, Extractor
+from pcapeda.dissect import scapy_fallback
+from pcapeda.dissect.extractor import FRUITLESS, Extractor
+from pcapeda.model import Datagram, Fragment, Frame, Skip, SkipReason
+from pcapeda.report import Report
 from tests import nesting, stacks
 from tests.stacks import E4, P4, ether, gre, hexed, ip4, over4, pieces, udp, via4
 
@@ -40,7 +41,7 @@ class TestCounting:
         found, report = extract(frames, gap_s=1)
         assert [type(one) for one in found] == [Datagram, Skip, Skip, Fragment]
         assert (report.frames, report.datagrams, report.fragments, report.held) == (4, 1, 1, 1)
-        assert dict(report.skips) == {(Why.NOT_IP, "arp"): 1, (Why.NOT_UDP, "tcp"): 1}
+        assert dict(report.skips) == {(SkipReason.NOT_IP, "arp"): 1, (SkipReason.NOT_UDP, "tcp"): 1}
         assert report.bytes_read == sum(map(len, frames))
         assert (report.first_ns, report.last_ns) == (SECOND, 4 * SECOND)
 
@@ -95,7 +96,7 @@ class TestReassembly:
         inner = ip4(bytes(600), 6)
         _, report = extract([ether(0x0800, part) for part in pieces(inner, 400, protocol=4)])
         assert (report.used, report.reassembled) == (2, 0)
-        assert dict(report.reassembled_skips) == {(Why.NOT_UDP, "tcp"): 1}
+        assert dict(report.reassembled_skips) == {(SkipReason.NOT_UDP, "tcp"): 1}
 
     def test_fragments_of_fragments(self) -> None:
         """A tunnelled fragment that was fragmented itself stands for all of its frames."""
@@ -228,15 +229,15 @@ class TestUnknown:
         """A link type that nobody reads is skipped by its name."""
         (found,), report = extract([bytes(64)], linktype=linktype)
         assert isinstance(found, Skip)
-        assert (found.why, found.layer) == (Why.UNKNOWN_LINK, name)
-        assert dict(report.skips) == {(Why.UNKNOWN_LINK, name): 1}
+        assert (found.reason, found.layer) == (SkipReason.UNKNOWN_LINK, name)
+        assert dict(report.skips) == {(SkipReason.UNKNOWN_LINK, name): 1}
 
     def test_scapy_is_not_asked_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """After some tries in vain a layer goes by without Scapy, which is slow."""
         asked = []
-        decode = deep.decode
+        decode = scapy_fallback.decode
         monkeypatch.setattr(
-            deep, "decode", lambda frame, decapsulate: asked.append(frame) or decode(frame, decapsulate)
+            scapy_fallback, "decode", lambda frame, decapsulate: asked.append(frame) or decode(frame, decapsulate)
         )
         found, _ = extract([bytes(64)] * 20, linktype=147)
         assert len(asked) == FRUITLESS
@@ -244,7 +245,7 @@ class TestUnknown:
 
     def test_scapy_is_not_asked_about_what_it_does_not_know(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """EtherTypes that Scapy has no layer for go by without it; loading it takes longer than most captures."""
-        monkeypatch.setattr(deep, "decode", lambda *_: pytest.fail("was asked"))
+        monkeypatch.setattr(scapy_fallback, "decode", lambda *_: pytest.fail("was asked"))
         found, _ = extract([ether(0x88B5, bytes(50)), ether(0x88B6, bytes(50))])
         assert [one.layer for one in found if isinstance(one, Skip)] == ["ethertype 0x88b5", "ethertype 0x88b6"]
 
@@ -298,4 +299,4 @@ def test_endless_tunnels() -> None:
         frame = over4(47, gre(0x6558, frame))
     (found,), _ = extract([frame])
     assert isinstance(found, Skip)
-    assert found.why is Why.TOO_DEEP
+    assert found.reason is SkipReason.TOO_DEEP

@@ -16,12 +16,12 @@ from botocore.credentials import Credentials, RefreshableCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pcapeda.aws.connections import EndpointConfig
+from pcapeda.aws.responses import UNREACHABLE, Transport
+from pcapeda.aws.sigv4_transport import RequestTemplate, Signer
 from pcapeda.errors import ExitStatus, SinkDown
 from pcapeda.model import Outcome
-from pcapeda.sinks.aws import UNREACHABLE, Transport
-from pcapeda.sinks.connect import Route
 from pcapeda.sinks.eventbridge import EventBridgeSink
-from pcapeda.sinks.fast import Signer, Stencil
 from tests.put_events_server import put_events_server
 from tests.test_eventbridge import batch, clean_environment, codes
 
@@ -31,12 +31,12 @@ HEADERS = {"X-Amz-Target": "AWSEvents.PutEvents", "Content-Type": "application/x
 WAYS: tuple[Transport, ...] = ("fast", "boto3")
 
 
-def stencil(url: str = "https://events.eu-west-1.amazonaws.com/") -> Stencil:
-    return Stencil("POST", url, HEADERS, "eu-west-1", "events")
+def stencil(url: str = "https://events.eu-west-1.amazonaws.com/") -> RequestTemplate:
+    return RequestTemplate("POST", url, HEADERS, "eu-west-1", "events")
 
 
-def route(url: str) -> Route:
-    return Route(url, None, {}, ssl.create_default_context, 5, 15)
+def route(url: str) -> EndpointConfig:
+    return EndpointConfig(url, None, {}, ssl.create_default_context, 5, 15)
 
 
 def headers_of(head: bytes) -> dict[str, str]:
@@ -136,7 +136,7 @@ def test_credentials_are_renewed_when_they_are_due(monkeypatch: pytest.MonkeyPat
 
     credentials = RefreshableCredentials.create_from_metadata(renew(), renew, "test")
     credentials._time_fetcher = lambda: now
-    monkeypatch.setattr("pcapeda.sinks.fast.time.time", lambda: now.timestamp())
+    monkeypatch.setattr("pcapeda.aws.sigv4_transport.time.time", lambda: now.timestamp())
     signer = Signer(credentials, stencil(), route("https://x/"))
     keys = []
     for minutes in (0, 20, 55, 55, 56):
@@ -336,9 +336,9 @@ def test_what_only_the_sdk_can_do_is_left_to_it(monkeypatch: pytest.MonkeyPatch)
     ]
     monkeypatch.setenv("HTTPS_PROXY", "https://127.0.0.1:9")
     sink = EventBridgeSink()
-    assert sink.carrier() is None
+    assert sink.async_sender() is None
     assert sink.notes == ["requests are made by boto3: a proxy that speaks https"]
     assert codes(sink.send(batch(1))) == [(UNREACHABLE, True)]
     handed = EventBridgeSink(client=sink._client)
-    assert (handed.carrier(), handed.notes, handed.concurrency) == (None, [], 8)
-    assert EventBridgeSink(transport="boto3").carrier() is None
+    assert (handed.async_sender(), handed.notes, handed.concurrency) == (None, [], 8)
+    assert EventBridgeSink(transport="boto3").async_sender() is None

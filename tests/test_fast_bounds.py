@@ -4,8 +4,8 @@ import struct
 
 import pytest
 
-from pcapeda.model import Datagram, Fragment, Frame, Skip, Why
-from pcapeda.net import ip, wire
+from pcapeda.dissect import fast_path, ip
+from pcapeda.model import Datagram, Fragment, Frame, Skip, SkipReason
 from tests.frames import decoded, ethernet, udp4
 
 
@@ -15,7 +15,7 @@ def test_a_first_fragment_is_no_datagram() -> None:
     packet[6] = 0x20
     data = ethernet(bytes(packet))
     frame = Frame(1, 1, data, len(data), None, 1)
-    assert wire.glance((frame,)).odd == [(0, frame)]
+    assert fast_path.decode_block((frame,)).odd == [(0, frame)]
     assert isinstance(decoded(frame), Fragment)
 
 
@@ -39,7 +39,7 @@ def test_how_many_tags(tags: int) -> None:
         assert found.via.count("vlan:7") == 32
     else:
         assert isinstance(found, Skip)
-        assert found.why is Why.TOO_DEEP
+        assert found.reason is SkipReason.TOO_DEEP
 
 
 @pytest.mark.parametrize(("length", "right"), [(0xFFFF, False), (0x10000, True)])
@@ -49,7 +49,7 @@ def test_a_jumbogram_is_longer_than_any_other_packet(length: int, right: bool) -
     data = head + b"\x11\x00\xc2\x04" + struct.pack("!I", length)
     data = data + bytes(length - 8)
     found = ip.read6(data, 0, len(data), len(data))
-    assert (found is Why.MALFORMED) is not right
+    assert (found is SkipReason.MALFORMED) is not right
     if right:
         assert isinstance(found, ip.Packet)
         assert (found.at, found.end) == (48, 40 + length)

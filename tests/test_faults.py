@@ -16,14 +16,15 @@ from typing import Any
 
 import pytest
 
+from pcapeda.aws.bus import Bus
+from pcapeda.aws.responses import Transport
+from pcapeda.delivery.spool import MARK, Spool
+from pcapeda.engine.job import Job
+from pcapeda.engine.run import execute, resend
 from pcapeda.errors import ExitStatus
-from pcapeda.job import Bus, Job
-from pcapeda.model import Report
-from pcapeda.pipeline import execute, resend
-from pcapeda.sinks.aws import Transport
+from pcapeda.report import Report
 from pcapeda.sinks.eventbridge import CONCURRENCY
 from pcapeda.sinks.memory import MemorySink
-from pcapeda.sinks.spool import MARK, Spool
 from tests.command import FAKE_AWS, pcapeda, start
 from tests.frames import ethernet, udp4
 from tests.misbehaving import FAULTS, Misbehaving, ids_of, misbehaving

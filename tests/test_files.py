@@ -20,12 +20,12 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pcapeda.capture import files
+from pcapeda.capture.files import Capture, expand, read
+from pcapeda.capture.magic import looks_like
+from pcapeda.capture.stream import Stream
 from pcapeda.errors import BadCapture
 from pcapeda.model import Frame
-from pcapeda.net import files
-from pcapeda.net.files import Capture, expand, read
-from pcapeda.net.magic import looks_like
-from pcapeda.net.stream import Stream
 from tests import tshark
 from tests.command import FIXTURES
 from tests.reading import CAPTURES, SHARED, read_bytes, read_file

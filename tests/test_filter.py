@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pcapeda.capture.bpf import COOKED, ETHERNET, RAW_IP, Filter
 from pcapeda.errors import BadFilter, ExitStatus
 from pcapeda.model import Frame
-from pcapeda.net.filter import COOKED, ETHERNET, RAW_IP, Filter
 from tests.command import FIXTURES, ROOT
 from tests.frames import ethernet, frame, udp4
 from tests.reading import read_file
@@ -153,7 +153,7 @@ def test_no_libpcap() -> None:
     code = (
         "import ctypes.util\n"
         "ctypes.util.find_library = lambda name: None\n"
-        "from pcapeda.net.filter import BadFilter, Filter\n"
+        "from pcapeda.capture.bpf import BadFilter, Filter\n"
         "try: Filter('udp').check()\n"
         "except BadFilter as error: print(error, '|', error.hint)"
     )

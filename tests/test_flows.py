@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcapeda.events.flows import MAX_REST, SAMPLE_BYTES, FlowTable, Told
+from pcapeda.events.flows import MAX_REST, SAMPLE_BYTES, FlowTable, SummaryEvent
 from pcapeda.events.schema import schema
 from pcapeda.events.shape import Shape
 from pcapeda.model import Datagram
@@ -26,14 +26,14 @@ def at(second: float, **other: object) -> Datagram:
     return EXAMPLE._replace(time_ns=int(second * SECOND), **other)  # type: ignore[arg-type]
 
 
-def summed(flows: FlowTable, packets: list[Datagram]) -> list[Told]:
+def summed(flows: FlowTable, packets: list[Datagram]) -> list[SummaryEvent]:
     told = []
     for packet in packets:
         told += flows.add(packet, packet.time_ns or 0)
     return told + flows.finish()
 
 
-def details(told: list[Told]) -> list[dict]:
+def details(told: list[SummaryEvent]) -> list[dict]:
     return [entry.envelope(now_ns=0)["detail"] for entry, *_ in told]
 
 
@@ -42,7 +42,7 @@ def test_a_flow_s_event_says_all_there_is() -> None:
     packets = [at(60, payload=b"one", length=11), at(61.5, payload=b"three", length=13), at(61, payload=b"", length=8)]
     ((entry, source, _),) = summed(table(shape=Shape(file="/tmp/x.pcap", resources=("arn:x",))), packets)
     assert source == "198.51.100.7"
-    assert (entry.source, entry.detail_type, entry.stands_for) == ("udp.raw", "UdpFlow", 3)
+    assert (entry.source, entry.detail_type, entry.datagram_count) == ("udp.raw", "UdpFlow", 3)
     assert (entry.resources, entry.time_ns, entry.datagram) == (("arn:x",), 60 * SECOND, None)
     assert entry.envelope()["detail"] == {
         "Destination": {"IpAddress": "192.0.2.1", "Port": 514},
@@ -115,11 +115,11 @@ def test_every_datagram_counts_once(packets: list[Datagram], seconds: float, roo
     """Whatever comes: counts and bytes add up, each event is valid, stands for its count, and is new."""
     packets = [packet._replace(number=number + 1) for number, packet in enumerate(packets)]
     told = summed(table(seconds, max_flows=room, aligned=aligned), packets)
-    assert sum(entry.stands_for for entry, *_ in told) == len(packets)
+    assert sum(entry.datagram_count for entry, *_ in told) == len(packets)
     seen = details(told)
     assert sum(detail["Bytes"] for detail in seen) == sum(packet.length for packet in packets)
     for (entry, *_), detail in zip(told, seen, strict=True):
-        assert entry.stands_for == detail["Count"]
+        assert entry.datagram_count == detail["Count"]
         VALID.validate(entry.envelope(now_ns=0))
     assert len({entry.id for entry, *_ in told}) == len(told)
 
@@ -133,7 +133,7 @@ def test_each_ordinal_is_in_the_event_that_counts_it(packets: list[Datagram], ro
         flows = table(86_400, max_flows=room, aligned=False)
         windows = [flows.add(packet, 0, ordinal) for ordinal, packet in enumerate(packets, 1000)] + [flows.finish()]
     told = [one for window in windows for one in window]
-    assert all(one.entry.stands_for == len(one.ordinals) for one in told)
+    assert all(one.entry.datagram_count == len(one.ordinals) for one in told)
     assert all(list(one.ordinals) == sorted(one.ordinals) for one in told)
     assert sorted(ordinal for one in told for ordinal in one.ordinals) == list(range(1000, 1000 + len(packets)))
     assert all(sum(len(one.ordinals) for one in window) <= most for window in windows)

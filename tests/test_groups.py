@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcapeda.events import quotas
-from pcapeda.events.flows import Told
+from pcapeda.aws import quotas
+from pcapeda.events.flows import SummaryEvent
 from pcapeda.events.groups import MAX_OPEN, MAX_OPEN_BYTES, Grouper
 from pcapeda.events.schema import schema
 from pcapeda.events.shape import Shape, packet_id
@@ -20,14 +20,14 @@ SECOND = 1_000_000_000
 VALID = jsonschema.Draft202012Validator(schema("batch"), format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER)
 
 
-def grouped(grouper: Grouper, packets: list[Datagram], gap_ns: int = 0) -> list[Told]:
+def grouped(grouper: Grouper, packets: list[Datagram], gap_ns: int = 0) -> list[SummaryEvent]:
     told = []
     for number, packet in enumerate(packets):
         told += grouper.add(packet, number * gap_ns)
     return told + grouper.finish()
 
 
-def details(told: list[Told]) -> list[dict]:
+def details(told: list[SummaryEvent]) -> list[dict]:
     return [entry.envelope(now_ns=0)["detail"] for entry, *_ in told]
 
 
@@ -36,7 +36,7 @@ def test_a_group_s_event_says_all_there_is() -> None:
     second = EXAMPLE._replace(source="203.0.113.9", source_port=9, time_ns=None, number=18, payload=b"x", whole=False)
     ((entry, *_),) = grouped(Grouper(Shape(file="a.pcap"), 10, SECOND), [EXAMPLE, second])
     event = entry.envelope()
-    assert (event["source"], event["detail-type"], entry.stands_for) == ("udp.raw", "UdpPacketBatch", 2)
+    assert (event["source"], event["detail-type"], entry.datagram_count) == ("udp.raw", "UdpPacketBatch", 2)
     assert event["time"] == "2026-04-10T22:44:04Z"
     assert event["detail"] == {
         "Destination": {"IpAddress": "192.0.2.1", "Port": 514},
@@ -67,7 +67,7 @@ def test_a_group_s_event_says_all_there_is() -> None:
 def test_a_group_is_full_at_its_number() -> None:
     """25 datagrams by ten: 10, 10 and the 5 that are left at the end."""
     told = grouped(Grouper(Shape(), 10, SECOND), [EXAMPLE] * 25)
-    assert [entry.stands_for for entry, *_ in told] == [10, 10, 5]
+    assert [entry.datagram_count for entry, *_ in told] == [10, 10, 5]
 
 
 def test_destinations_and_ports_are_kept_apart() -> None:
@@ -86,7 +86,7 @@ def test_nobody_waits_longer_than_asked(back: int) -> None:
     assert grouper.add(EXAMPLE, SECOND - 1) == []
     assert grouper.due(SECOND - 1) == []
     ((entry, *_),) = grouper.due(back * SECOND)
-    assert entry.stands_for == 2
+    assert entry.datagram_count == 2
     assert grouper.finish() == []
 
 
@@ -97,9 +97,9 @@ def test_no_event_is_larger_than_a_chunk_unless_one_packet_is(sizes: list[int], 
     shape = Shape(source="é" * 100, detail_type="d" * 100, resources=("r" * 500,), file="\x01" * 255, text=True)
     packets = [EXAMPLE._replace(payload="ü".encode() * (size // 2), length=size + 8) for size in sizes]
     told = grouped(Grouper(shape, 1000, SECOND, max_bytes=most), packets)
-    assert sum(entry.stands_for for entry, *_ in told) == len(sizes)
+    assert sum(entry.datagram_count for entry, *_ in told) == len(sizes)
     for entry, *_ in told:
-        assert entry.size <= most or entry.stands_for == 1
+        assert entry.size <= most or entry.datagram_count == 1
         assert entry.size == quotas.entry_size(
             entry.source, entry.detail_type, entry.detail, entry.resources, timed=True
         )
@@ -146,7 +146,7 @@ def test_every_datagram_is_in_one_group_in_order(
         event = entry.envelope(now_ns=0)
         VALID.validate(event)
         detail = event["detail"]
-        assert entry.stands_for == detail["Count"] == len(detail["Packets"]) <= number
+        assert entry.datagram_count == detail["Count"] == len(detail["Packets"]) <= number
         key = detail["Destination"]["IpAddress"], detail["Destination"]["Port"]
         payloads = [base64.b64decode(packet["Payload"]) for packet in detail["Packets"]]
         by_destination.setdefault(key, []).extend(payloads)

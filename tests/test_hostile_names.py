@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from pcapeda.visible import json_of, visible, visible_json, xml_text
+from pcapeda.safety.visible import json_of, visible, visible_json, xml_text
 from tests.command import CLEAN, FAKE_AWS, FIXTURES, PCAPEDA, ROOT, pcapeda
 from tests.commands import walk
 from tests.put_events_server import error, put_events_server

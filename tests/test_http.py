@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pcapeda.aws.connections import MOST_BODY, MOST_HEAD, Connector, EndpointConfig
+from pcapeda.aws.http11 import Answer, ConnectionPool, ProtocolError, ResponseParser
+from pcapeda.aws.responses import LOST, MALFORMED, UNREACHABLE
 from pcapeda.errors import SinkDown
-from pcapeda.sinks.aws import LOST, MALFORMED, UNREACHABLE
-from pcapeda.sinks.connect import MOST_BODY, MOST_HEAD, Connector, Route
-from pcapeda.sinks.http import Answer, Line, NoAnswer, Reading
 
 LARGE = 12_000_000
 """More than the sockets of a connection hold."""
@@ -62,8 +62,8 @@ BAD = {
 }
 
 
-def read(text: bytes, piece: int = 1 << 16) -> tuple[Answer | None, Reading]:
-    reading = Reading()
+def read(text: bytes, piece: int = 1 << 16) -> tuple[Answer | None, ResponseParser]:
+    reading = ResponseParser()
     for at in range(0, len(text), piece):
         if (answer := reading.feed(text[at : at + piece])) is not None:
             return answer, reading
@@ -85,7 +85,7 @@ def test_an_answer_ends_where_it_says(text: bytes, status: int, body: bytes, reu
 @pytest.mark.parametrize("piece", [1 << 16, 1000])
 def test_what_is_no_answer_is_refused_within_bounds(text: bytes, piece: int) -> None:
     """Another protocol, contradictions, and whatever never ends."""
-    with pytest.raises(NoAnswer):
+    with pytest.raises(ProtocolError):
         read(text, piece)
 
 
@@ -99,17 +99,17 @@ def test_an_answer_without_a_length_ends_with_the_connection() -> None:
 
 @given(st.lists(st.sampled_from([*GOOD["chunks"][0].splitlines(True), OK, b"\r\n", b"0", b"\xff", b": "]), max_size=12))
 def test_reading_never_fails_in_another_way(pieces: list[bytes]) -> None:
-    """Any bytes in any pieces: an answer, none yet, or `NoAnswer`; the pieces do not matter."""
+    """Any bytes in any pieces: an answer, none yet, or `ProtocolError`; the pieces do not matter."""
     found = []
     for way in (pieces, [b"".join(pieces)]):
-        reading = Reading()
+        reading = ResponseParser()
         answer: Answer | str | None = None
         try:
             for piece in way:
                 answer = reading.feed(piece)
                 if answer is not None:
                     break
-        except NoAnswer as error:
+        except ProtocolError as error:
             answer = str(error)
         found.append(answer)
     assert found[0] == found[1]
@@ -181,14 +181,14 @@ def request(body: bytes) -> bytes:
 
 
 @pytest.fixture
-def lines() -> Iterator[Callable[..., Line]]:
-    made: list[Line] = []
+def lines() -> Iterator[Callable[..., ConnectionPool]]:
+    made: list[ConnectionPool] = []
 
-    def make(url: str, timeout_s: float = 10) -> Line:
+    def make(url: str, timeout_s: float = 10) -> ConnectionPool:
         def no_tls() -> None:
             raise AssertionError("plain HTTP")
 
-        made.append(Line(Connector(Route(url, None, {}, no_tls, 5, timeout_s))))  # type: ignore[arg-type]
+        made.append(ConnectionPool(Connector(EndpointConfig(url, None, {}, no_tls, 5, timeout_s))))  # type: ignore[arg-type]
         return made[-1]
 
     yield make
@@ -196,7 +196,7 @@ def lines() -> Iterator[Callable[..., Line]]:
         line.close()
 
 
-def tell(line: Line, *bodies: bytes) -> list[Answer | SinkDown]:
+def tell(line: ConnectionPool, *bodies: bytes) -> list[Answer | SinkDown]:
     """What becomes of these requests, all started at once, in the order of their starts."""
     flights = [line.start(lambda body=body: request(body)) for body in bodies]  # type: ignore[misc]
     told: dict[int, Answer | SinkDown] = {}
@@ -216,7 +216,7 @@ def code_of(told: Answer | SinkDown) -> str:
     return told.code
 
 
-def test_connections_are_kept_and_each_request_gets_its_own_answer(lines: Callable[..., Line]) -> None:
+def test_connections_are_kept_and_each_request_gets_its_own_answer(lines: Callable[..., ConnectionPool]) -> None:
     """One after the other takes one connection, twenty at once twenty; no answer is mixed up."""
     peer = Peer(echo)
     line = lines(peer.url)
@@ -228,7 +228,7 @@ def test_connections_are_kept_and_each_request_gets_its_own_answer(lines: Callab
     assert peer.connections == 20
 
 
-def test_a_large_request_goes_out_in_pieces_while_others_pass(lines: Callable[..., Line]) -> None:
+def test_a_large_request_goes_out_in_pieces_while_others_pass(lines: Callable[..., ConnectionPool]) -> None:
     """More than any socket buffer takes: nobody waits for it, and it arrives whole."""
 
     def late(peer: Peer, connection: socket.socket) -> None:
@@ -248,7 +248,7 @@ def test_a_large_request_goes_out_in_pieces_while_others_pass(lines: Callable[..
     assert body_of(told) == b"%08d" % LARGE
 
 
-def test_a_connection_that_was_closed_while_idle_costs_nothing(lines: Callable[..., Line]) -> None:
+def test_a_connection_that_was_closed_while_idle_costs_nothing(lines: Callable[..., ConnectionPool]) -> None:
     """The other side hangs up after an answer without a word: the next request takes a new connection."""
 
     def once(peer: Peer, connection: socket.socket) -> None:
@@ -264,7 +264,7 @@ def test_a_connection_that_was_closed_while_idle_costs_nothing(lines: Callable[.
     assert (peer.connections, len(peer.requests)) == (5, 5)
 
 
-def test_a_request_that_was_read_whole_is_not_sent_again(lines: Callable[..., Line]) -> None:
+def test_a_request_that_was_read_whole_is_not_sent_again(lines: Callable[..., ConnectionPool]) -> None:
     """Reset or closed after it: it may have been acted on, so it is lost, on new and on used connections."""
 
     def close(peer: Peer, connection: socket.socket) -> None:
@@ -284,7 +284,7 @@ def test_a_request_that_was_read_whole_is_not_sent_again(lines: Callable[..., Li
     assert peer.requests == [b"1", b"2", b"3"]
 
 
-def test_a_request_that_cannot_have_been_read_whole_is_sent_again_once(lines: Callable[..., Line]) -> None:
+def test_a_request_that_cannot_have_been_read_whole_is_sent_again_once(lines: Callable[..., ConnectionPool]) -> None:
     """Broken off in the middle of a large body: one try over a new connection, and no third."""
 
     def rude(peer: Peer, connection: socket.socket) -> None:
@@ -305,7 +305,7 @@ def test_a_request_that_cannot_have_been_read_whole_is_sent_again_once(lines: Ca
     assert (peer.connections, len(peer.requests)) == (4, 1)
 
 
-def test_an_answer_before_the_whole_request_counts(lines: Callable[..., Line]) -> None:
+def test_an_answer_before_the_whole_request_counts(lines: Callable[..., ConnectionPool]) -> None:
     """413 in the middle of a large body: it is the answer, and the connection is not used again."""
 
     def refuse(peer: Peer, connection: socket.socket) -> None:
@@ -323,7 +323,7 @@ def test_an_answer_before_the_whole_request_counts(lines: Callable[..., Line]) -
 
 
 @pytest.mark.parametrize("drips", [False, True])
-def test_an_answer_has_so_much_time(lines: Callable[..., Line], drips: bool) -> None:
+def test_an_answer_has_so_much_time(lines: Callable[..., ConnectionPool], drips: bool) -> None:
     """Silence ends a request, and so does an answer that comes byte by byte for ever."""
 
     def slow(peer: Peer, connection: socket.socket) -> None:
@@ -338,7 +338,7 @@ def test_an_answer_has_so_much_time(lines: Callable[..., Line], drips: bool) -> 
     peer.release.set()
 
 
-def test_garbage_is_no_answer(lines: Callable[..., Line]) -> None:
+def test_garbage_is_no_answer(lines: Callable[..., ConnectionPool]) -> None:
     """Another protocol at the other end: the request ends as such, the connection is dropped."""
 
     def ssh(peer: Peer, connection: socket.socket) -> None:
@@ -353,7 +353,7 @@ def test_garbage_is_no_answer(lines: Callable[..., Line]) -> None:
     peer.release.set()
 
 
-def test_who_cannot_be_reached_is_said_so(lines: Callable[..., Line]) -> None:
+def test_who_cannot_be_reached_is_said_so(lines: Callable[..., ConnectionPool]) -> None:
     """A refused connection and a name that is none end the request, from another thread, without waiting."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
@@ -362,7 +362,7 @@ def test_who_cannot_be_reached_is_said_so(lines: Callable[..., Line]) -> None:
 
 
 def test_a_connection_that_takes_for_ever_to_open_is_given_up(
-    lines: Callable[..., Line], monkeypatch: pytest.MonkeyPatch
+    lines: Callable[..., ConnectionPool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever holds it up, the request ends; a connection that comes too late is not lost but used for the next."""
     peer, release = Peer(echo), threading.Event()
@@ -382,7 +382,7 @@ def test_a_connection_that_takes_for_ever_to_open_is_given_up(
     assert (peer.connections, peer.requests) == (1, [b"y"])
 
 
-def test_what_cannot_be_made_is_told_and_spares_the_connection(lines: Callable[..., Line]) -> None:
+def test_what_cannot_be_made_is_told_and_spares_the_connection(lines: Callable[..., ConnectionPool]) -> None:
     """No credentials for a request: the same in both threads, and the next request finds a connection."""
     peer = Peer(echo)
     line = lines(peer.url)
@@ -432,8 +432,8 @@ def test_a_proxy_has_so_much_time_and_room(says: list[bytes]) -> None:
             peer.requests.append(connection.recv(1 << 16))
 
     peer = Peer(play)
-    route = Route("https://localhost:9/", peer.url, {}, ssl.create_default_context, 0.1, 10)
-    line = Line(Connector(route))
+    route = EndpointConfig("https://localhost:9/", peer.url, {}, ssl.create_default_context, 0.1, 10)
+    line = ConnectionPool(Connector(route))
     assert code_of(tell(line, b"x")[0]) == UNREACHABLE
     line.close()
     peer.release.set()

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from pcapeda.checkpoint import FORMAT, FORMAT_1, Checkpoint
+from pcapeda.aws.bus import Bus
+from pcapeda.delivery.checkpoint import FORMAT, FORMAT_1, Checkpoint
+from pcapeda.delivery.spool import EntryCount, Spool
+from pcapeda.engine.build import spool_target
+from pcapeda.engine.checkpoint_key import DECIDES, SUMS_UP, asked_of
+from pcapeda.engine.job import Job
+from pcapeda.engine.run import execute, resend
 from pcapeda.errors import BadConfig
 from pcapeda.events.shape import Shape
-from pcapeda.identity import DECIDES, SUMS_UP, asked_of
-from pcapeda.job import Bus, Job
-from pcapeda.parts import spool_target
-from pcapeda.pipeline import execute, resend
 from pcapeda.sinks.memory import MemorySink
-from pcapeda.sinks.spool import Load, Spool
 from tests.command import FIXTURES
 
 KEPT = FIXTURES / "kept"
@@ -130,7 +131,7 @@ def test_a_spool_of_version_2_is_read(tmp_path: Path) -> None:
     shutil.copytree(KEPT / "spool-2", folder)
     assert spool_target(str(folder)) == Bus("edge", "eu-west-1")
     with Spool(folder) as spool:
-        assert (spool.load, spool.damages) == (Load(6, 6), [])
+        assert (spool.load, spool.damages) == (EntryCount(6, 6), [])
         assert [kept.code for kept in spool.dead.take(9)] == ["MalformedDetail"]
         assert {kept.code for kept in spool.limited.take(9)} == {"rate limit per source"}
         assert len(spool.limited) == 5

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pcapeda.delivery.retry import SECOND_NS
 from pcapeda.errors import BadConfig
-from pcapeda.limits import Bounds, Limits, Networks, in_force
-from pcapeda.model import Datagram, Entry
-from pcapeda.pace import SECOND_NS, TokenBucket
-from pcapeda.sources import flow_number
+from pcapeda.limits.limits import Bounds, Limits, Networks, in_force
+from pcapeda.limits.token_bucket import TokenBucket
+from pcapeda.model import Datagram, Entry, flow_number
 from tests.command import FIXTURES, pcapeda
 from tests.datagrams import EXAMPLE, datagrams
 
@@ -73,7 +73,7 @@ def test_deny_wins_over_allow() -> None:
     assert limits.leave_out(from_("10.1.0.1")) == "denied"
     assert limits.leave_out(from_("192.0.2.1")) == "not allowed"
     assert replayed(deny=("10.0.0.0/8",)).leave_out(from_("192.0.2.1")) is None
-    assert limits.loudest() == {("denied", "10.1.0.1"): 1, ("not allowed", "192.0.2.1"): 1}
+    assert limits.top_limited() == {("denied", "10.1.0.1"): 1, ("not allowed", "192.0.2.1"): 1}
 
 
 @settings(deadline=None)
@@ -123,7 +123,7 @@ def test_a_replay_refuses_per_source_by_the_capture_s_time() -> None:
     quick = [limits.admit(from_("192.0.2.1"), number * SECOND_NS // 100) for number in range(100)]
     assert Counter(quick) == {None: 3, "rate limit per source": 97}
     assert limits.admit(from_("192.0.2.2"), SECOND_NS) is None
-    assert limits.loudest() == {("rate limit per source", "192.0.2.1"): 97}
+    assert limits.top_limited() == {("rate limit per source", "192.0.2.1"): 97}
 
 
 def test_hosts_of_one_network_of_64_bits_share_a_rate() -> None:

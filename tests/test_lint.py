@@ -9,9 +9,9 @@ from pcapeda.events.schema import schema
 from pcapeda.rules.fields import Field
 from pcapeda.rules.lint import Finding, lint
 from pcapeda.rules.lint_fields import impossible, places, suggestions
+from pcapeda.rules.matchers import exists
 from pcapeda.rules.pattern import Pattern
 from pcapeda.rules.rule import Rule
-from pcapeda.rules.values import exists
 
 
 def said(*patterns: Any, **rest: Any) -> list[Finding]:

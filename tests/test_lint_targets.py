@@ -8,9 +8,9 @@ import pytest
 
 from pcapeda.events.schema import schema
 from pcapeda.rules.lint import lint
-from pcapeda.rules.load import load
 from pcapeda.rules.pattern import Pattern
 from pcapeda.rules.rule import Rule, Target, Transformer
+from pcapeda.rules.sources.load import load
 
 from .command import pcapeda
 

@@ -17,12 +17,13 @@ from pathlib import Path
 
 import pytest
 
+from pcapeda.capture import interface
+from pcapeda.capture.interface import LiveSource, interfaces
+from pcapeda.capture.tpacket import MIB
+from pcapeda.dissect.extractor import Extractor
 from pcapeda.errors import BadConfig, BadFilter, ExitStatus, InterfaceDown, NoRights, NoSuchInterface, Unavailable
-from pcapeda.model import Datagram, Frame, Report
-from pcapeda.net import live
-from pcapeda.net.extract import Extractor
-from pcapeda.net.live import LiveSource, interfaces
-from pcapeda.net.ring import MIB
+from pcapeda.model import Datagram, Frame
+from pcapeda.report import Report
 from tests import netns
 from tests.command import ROOT
 from tests.frames import ethernet, udp4
@@ -209,7 +210,7 @@ class TestFrames:
                     sender.sendto(payload, ("127.0.0.1", port))
 
         for name in ("lo", "any"):
-            for size in (live.BUFFER_BYTES, MIB):
+            for size in (interface.BUFFER_BYTES, MIB):
                 found = capture(name, send, 3, filter=f"udp dst port {port}", buffer_bytes=size)
                 assert [one.payload for one in datagrams(found)] == [b"one", bytes(65_507), b"two"]
                 assert {frame.interface for frame in found} == {"lo"}
@@ -413,7 +414,7 @@ class TestEnds:
                 veth.send(port)
                 until(lambda: next(iter(source)) is not None)
 
-    @pytest.mark.parametrize("queued", [1, live.QUEUE_BYTES])
+    @pytest.mark.parametrize("queued", [1, interface.QUEUE_BYTES])
     def test_closed_unread(self, veth: Veth, port: int, queued: int) -> None:
         """Closing does not wait for a reader, not even with a full queue, and lets the interface go."""
         with LiveSource([veth.name], filter=f"udp port {port}", max_queued_bytes=queued) as source:
@@ -479,7 +480,7 @@ class TestRefusals:
             *("--reuid", "65534", "--regid", "65534", "--clear-groups"),
             *("--inh-caps", "-all,+net_raw", "--ambient-caps", "+net_raw"),
         )
-        assert words == f"opened {live.BUFFER_BYTES}"
+        assert words == f"opened {interface.BUFFER_BYTES}"
 
     def test_not_linux(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Elsewhere it is said at once, with the way that works there."""
@@ -511,7 +512,7 @@ def test_interfaces(veth: Veth) -> None:
 
 def test_opening_is_silent() -> None:
     """Scapy has nothing to say to the person at the terminal."""
-    code = "from pcapeda.net.live import LiveSource as L\nwith L(['lo'], filter='udp'): pass"
+    code = "from pcapeda.capture.interface import LiveSource as L\nwith L(['lo'], filter='udp'): pass"
     done = subprocess.run([sys.executable, "-W", "default", "-c", code], capture_output=True, cwd=ROOT, check=True)
     assert (done.stdout, done.stderr) == (b"", b"")
 
@@ -540,7 +541,7 @@ def _open_as(name: str, *privileges: str) -> str:
     code = (
         "import sys\n"
         "from pcapeda.errors import PcapedaError\n"
-        "from pcapeda.net.live import LiveSource\n"
+        "from pcapeda.capture.interface import LiveSource\n"
         "try:\n"
         "    with LiveSource([sys.argv[1]], filter='udp') as source: print('opened', source.granted_buffer)\n"
         "except PcapedaError as error:\n"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from pcapeda.errors import BadConfig, BadRule, SinkDown
-from pcapeda.rules.documents import MAX_BYTES, data_of, read_document, read_text
-from pcapeda.rules.load import Loaded, load
 from pcapeda.rules.rule import Rule, Target, Transformer
+from pcapeda.rules.sources.load import Loaded, load
+from pcapeda.rules.sources.source_tree import MAX_BYTES, data_of, read_document, read_text
 
 from .moto_server import client, moto_server
 
@@ -59,9 +59,9 @@ def test_the_shapes_of_the_event_bridge_api() -> None:
     assert not found.problems
     assert set(rules) == {"heartbeat", "ntp", "ntp-old", "snmp-trap", "statsd", "udp-port-514"}
     assert rules["udp-port-514"].bus == "udp"
-    assert rules["heartbeat"].silent() == "runs on a schedule"
+    assert rules["heartbeat"].inactive_reason() == "runs on a schedule"
     assert rules["heartbeat"].arn == "arn:aws:events:eu-west-1:123456789012:rule/heartbeat"
-    assert rules["ntp-old"].silent() == "disabled"
+    assert rules["ntp-old"].inactive_reason() == "disabled"
     assert found.targets["ntp"] == (
         Target("clock", "arn:aws:sqs:eu-west-1:123456789012:clock", input_path="$.detail.Source"),
     )
@@ -89,7 +89,7 @@ def test_invalid_patterns_are_kept_and_named_with_their_place(tmp_path: Path) ->
     found = text_rules(tmp_path, "source: [a]\ndetail:\n  Port:\n    - numeric: [gt, 5]\n", "bad.yaml")
     (rule,) = found.rules
     message = "Event pattern is not valid. Reason: Unrecognized numeric range operator: gt at detail.Port"
-    assert (rule.pattern, rule.silent()) == (None, message)
+    assert (rule.pattern, rule.inactive_reason()) == (None, message)
     assert [str(one) for one in found.problems] == [f"{tmp_path}/bad.yaml:4: bad: {message}"]
     found = text_rules(tmp_path, '{"Name": "x", "EventPattern": "{\\"a\\": 1}"}', "rule.json")
     assert found.problems[0].message.endswith('"a" must be an object or an array at a (line 1, column 7)')
@@ -127,7 +127,7 @@ def test_cloudformation() -> None:
     assert "OnlyInTest" not in rules
     assert rules["OnlyInProd"].bus == "arn:aws:events:us-east-1:123456789012:event-bus/udp-prod"
     assert pattern(rules["OnlyInProd"]) == {"detail-type": ["UdpPacket"], "detail": {"Text": [{"prefix": "<134>"}]}}
-    assert rules["Hourly"].silent() == "runs on a schedule"
+    assert rules["Hourly"].inactive_reason() == "runs on a schedule"
     assert [one.message for one in found.problems] == [
         'not known offline: Fn::ImportValue "shared-source"',
         "not known offline: parameter Secret is read from SSM (give its value as a parameter)",
@@ -174,7 +174,7 @@ def test_sam() -> None:
     assert set(rules) == {"ParserSyslog", "ParserOld", "ParserTick", "telemetry"}
     assert pattern(rules["ParserSyslog"])["detail"] == {"Destination": {"Port": [514, 6514]}}
     assert rules["ParserSyslog"].targets == (Target("parser", "${Parser.Arn}", input_path="$.detail"),)
-    assert rules["ParserOld"].silent() == "disabled"
+    assert rules["ParserOld"].inactive_reason() == "disabled"
     assert rules["ParserTick"].state == "DISABLED"
     assert rules["telemetry"].bus == "udp"
     assert rules["telemetry"].targets[0].input == '{"why": "hot"}'
@@ -216,7 +216,7 @@ def test_what_is_not_known_offline_is_named(tmp_path: Path, value: str, reason: 
         [(f"not known offline: {reason}", "9")],
         [(f"not known offline: {reason}", "1")],  # the condition's own place
     )
-    assert found.rules[0].silent() == f"not known offline: {reason}"
+    assert found.rules[0].inactive_reason() == f"not known offline: {reason}"
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_a_bus_that_a_plan_does_not_know(tmp_path: Path) -> None:
     plan["configuration"] = {"root_module": {"resources": [referring]}}
     found = text_rules(tmp_path, json.dumps(plan), "plan.json")
     (one,) = found.rules
-    assert (one.bus, one.bus_known, one.silent("any")) == ("${local.b}", False, "")
+    assert (one.bus, one.bus_known, one.inactive_reason("any")) == ("${local.b}", False, "")
     assert not found.problems
     assert "event_bus_name is only known after the plan is applied" in found.notes[0].message
 
@@ -507,7 +507,7 @@ def test_an_account(account: str) -> None:
     rules = named(found)
     assert not found.problems
     assert sorted(rules) == [f"r{number:02}" for number in range(60)]
-    assert rules["r07"].silent("udp") == "disabled"
+    assert rules["r07"].inactive_reason("udp") == "disabled"
     assert rules["r03"].targets == (
         Target("one", target["Arn"], transformer=Transformer((("n", "$.detail.n"),), '{"n": <n>}')),
     )
@@ -515,7 +515,7 @@ def test_an_account(account: str) -> None:
     assert rules["r03"].pattern is not None
     assert rules["r03"].pattern.matches({"detail": {"n": 3}})
     (tick,) = load(["aws:"], region="us-east-1", endpoint_url=account).rules
-    assert (tick.name, tick.bus, tick.silent()) == ("tick", "default", "runs on a schedule")
+    assert (tick.name, tick.bus, tick.inactive_reason()) == ("tick", "default", "runs on a schedule")
     by_arn = load(["aws:arn:aws:events:us-east-1:123456789012:event-bus/udp"], endpoint_url=account)
     assert len(by_arn.rules) == 60
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from pcapeda.errors import BadConfig
-from pcapeda.log import PROGRESS_S, JsonLog
-from pcapeda.model import Report, Why
+from pcapeda.model import SkipReason
+from pcapeda.report import Report
+from pcapeda.ui.json_log import PROGRESS_S, JsonLog
 from tests.command import CLEAN, FAKE_AWS, FIXTURES, ROOT, pcapeda, started
 from tests.misbehaving import misbehaving
 from tests.test_cli import read_until
@@ -85,7 +86,7 @@ def test_progress_comes_every_ten_seconds_and_no_more_often() -> None:
     now, said = 0.0, []
     log = JsonLog(clock=lambda: now, write=said.append)
     report, reading = Report(frames=1, datagrams=1, sent=1), Report()
-    reading.skips[Why.NOT_IP, "arp"] = 2
+    reading.skips[SkipReason.NOT_IP, "arp"] = 2
     for _ in range(350):
         now += 0.1
         log.tick(report, reading, 0, None)

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcapeda import mask
+from pcapeda.aws.responses import short_code
+from pcapeda.aws.session import one_line
 from pcapeda.errors import PcapedaError, SinkDown
-from pcapeda.mask import MASK, hold, hold_login, masked
-from pcapeda.model import Report
-from pcapeda.session import one_line
-from pcapeda.sinks.aws import short_code
+from pcapeda.report import Report
+from pcapeda.safety import masking
+from pcapeda.safety.masking import MASK, hold, hold_login, masked
 from tests.command import FIXTURES, pcapeda
 from tests.put_events_server import PutEventsServer, Reply, put_events_server
 
@@ -33,16 +33,16 @@ TEXT = st.text(st.characters(codec="ascii", min_codepoint=32), max_size=60)
 @pytest.fixture(autouse=True)
 def nothing_held() -> Iterator[None]:
     """What a test holds is its own."""
-    before = dict(mask._held)
+    before = dict(masking._held)
     yield
-    mask._held.clear()
-    mask._held.update(before)
-    mask._hold([])
+    masking._held.clear()
+    masking._held.update(before)
+    masking._hold([])
 
 
 def shows(text: str, secret: str) -> bool:
     """Whether a text has enough of a secret in a row to know it again."""
-    return any(secret[at : at + mask.PIECE] in text for at in range(len(secret) - mask.PIECE + 1))
+    return any(secret[at : at + masking.PIECE] in text for at in range(len(secret) - masking.PIECE + 1))
 
 
 @given(before=TEXT, after=TEXT, secret=st.sampled_from(SECRETS), spelt=st.integers(0, 6))
@@ -150,7 +150,7 @@ def test_what_is_held_is_bounded() -> None:
     """Credentials that are renewed for years."""
     for number in range(1000):
         hold(f"{number:06d}" + SECRET)
-    assert len(mask._held) <= mask.MOST_HELD
+    assert len(masking._held) <= masking.MOST_HELD
     assert masked(f"000999{SECRET}") == MASK
 
 

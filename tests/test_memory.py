@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcapeda.delivery import Delivery
+from pcapeda.delivery.delivery import Delivery
 from pcapeda.errors import SinkDown
 from pcapeda.events.shape import Shape
-from pcapeda.model import Batch, Entry, Outcome, Report, Sink
+from pcapeda.model import Batch, Entry, Outcome, Sink
+from pcapeda.report import Report
 from pcapeda.sinks.eventbridge import LIMITS
 from pcapeda.sinks.memory import MemorySink
 from tests.clock import FakeClock
@@ -46,13 +47,13 @@ def test_a_script_answers_call_by_call_and_then_takes_all() -> None:
     memory = MemorySink(["ThrottlingException", [None, "MalformedDetail"], SinkDown("gone"), None])
     throttled = memory.send(batch(1, 2))
     assert throttled.sent == 0
-    assert [(failed.entry, failed.code, failed.again) for failed in throttled.failed] == [
+    assert [(failed.entry, failed.code, failed.retryable) for failed in throttled.failed] == [
         (entry(1), "ThrottlingException", True),
         (entry(2), "ThrottlingException", True),
     ]
     mixed = memory.send(batch(1, 2))
     assert mixed.sent == 1
-    assert [(failed.entry, failed.code, failed.again) for failed in mixed.failed] == [
+    assert [(failed.entry, failed.code, failed.retryable) for failed in mixed.failed] == [
         (entry(2), "MalformedDetail", False)
     ]
     with pytest.raises(SinkDown, match="gone"):

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pcapeda.events.quotas import FREE, Tariff
-from pcapeda.metrics import AT_ONCE, Metrics
-from pcapeda.model import Report, Why
+from pcapeda.aws.quotas import FREE, Tariff
+from pcapeda.model import SkipReason
+from pcapeda.report import Report
+from pcapeda.ui.prometheus import AT_ONCE, Metrics
 from tests.command import CLEAN, FIXTURES, ROOT, pcapeda, started
 from tests.test_cli import complaint, read_until
 
@@ -66,8 +67,8 @@ def test_what_is_served_is_what_was_counted(metrics: Metrics) -> None:
         Report(frames=1),
     )
     report.refused["rate limit"] = 9
-    reading.skips[Why.NOT_UDP, "tcp"] = 1
-    reading.skips[Why.NOT_UDP, "icmp"] = 2
+    reading.skips[SkipReason.NOT_UDP, "tcp"] = 1
+    reading.skips[SkipReason.NOT_UDP, "icmp"] = 2
     reading.kernel_drops = 11
     report.outage = True
     before = time.time()

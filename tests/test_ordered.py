@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcapeda.delivery import Delivery
+from pcapeda.aws.responses import LOST
+from pcapeda.delivery.batching import MessageGroups
+from pcapeda.delivery.delivery import Delivery
+from pcapeda.delivery.spool import Spool
 from pcapeda.errors import SinkDown
-from pcapeda.events.batch import Lanes
 from pcapeda.events.shape import Shape
-from pcapeda.model import Batch, BatchLimits, Entry, Failed, Outcome, Report
-from pcapeda.sinks.aws import LOST
-from pcapeda.sinks.spool import Spool
+from pcapeda.model import Batch, BatchLimits, Entry, Failed, Outcome
+from pcapeda.report import Report
 from tests.clock import FakeClock
 from tests.datagrams import EXAMPLE
 
@@ -256,7 +257,7 @@ def test_in_any_trouble_nothing_is_lost_and_no_group_is_twice_under_way(seed: in
 
 def test_a_batch_goes_when_enough_wait_or_the_first_has_waited() -> None:
     """Nothing is due before a batch could be full or a second has passed; then the first of each group is."""
-    lanes = Lanes(LIMITS)
+    lanes = MessageGroups(LIMITS)
     for number in range(9):
         lanes.add(entry(number, "ab"[number % 2]), 0)
     assert lanes.due(SECOND_NS - 1) is None
@@ -275,7 +276,7 @@ def test_a_batch_goes_when_enough_wait_or_the_first_has_waited() -> None:
 
 def test_only_the_entry_that_is_out_sets_its_group_free() -> None:
     """Setting free another entry of a group, or the same one twice, lets nobody overtake."""
-    lanes = Lanes(LIMITS)
+    lanes = MessageGroups(LIMITS)
     first, second = entry(0, "a"), entry(1, "a")
     assert lanes.claim(first)
     lanes.free([second])
@@ -287,7 +288,7 @@ def test_only_the_entry_that_is_out_sets_its_group_free() -> None:
 
 def test_a_batch_stays_within_its_bytes() -> None:
     """The sum of bytes bounds a batch as well as the number; what did not fit comes next."""
-    lanes = Lanes(LIMITS)
+    lanes = MessageGroups(LIMITS)
     for number in range(4):
         lanes.add(entry(number, str(number), size=400), 0)
     batches = [lanes.due(0, all_of_it=True), lanes.due(0, all_of_it=True), lanes.due(0, all_of_it=True)]

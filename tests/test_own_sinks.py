@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from pcapeda.checkpoint import Checkpoint
+from pcapeda.delivery.checkpoint import Checkpoint
+from pcapeda.delivery.outcomes import checked
+from pcapeda.delivery.spool import Spool
+from pcapeda.engine.job import Job
+from pcapeda.engine.run import execute, resend
 from pcapeda.errors import BadSink, ExitStatus, SinkDown
 from pcapeda.events.shape import Shape
-from pcapeda.job import Job
-from pcapeda.model import Batch, BatchLimits, Entry, Failed, Outcome, Report
-from pcapeda.outcomes import checked
-from pcapeda.pipeline import execute, resend
+from pcapeda.model import Batch, BatchLimits, Entry, Failed, Outcome
+from pcapeda.report import Report
 from pcapeda.sinks.memory import MemorySink
-from pcapeda.sinks.spool import Spool
 from tests.clock import FakeClock
 from tests.command import FIXTURES
 
@@ -116,7 +117,7 @@ def test_a_failed_entry_is_known_by_its_place_or_as_equal() -> None:
     _, failures = checked(batch, Outcome(2, told), sink)
     assert {place: failed.code for place, failed in failures.items()} == {0: "a", 2: "b", 3: "c"}
     assert all(failed.entry is entries[place] for place, failed in failures.items())
-    assert failures[0].again is True
+    assert failures[0].retryable is True
     _, both = checked(batch, Outcome(3, (fails(one, "x"), fails(one, "y"))), sink)
     assert {place: failed.code for place, failed in both.items()} == {0: "x", 4: "y"}
 
@@ -244,11 +245,11 @@ class Watching:
 @pytest.mark.parametrize("at", ["note", "tick"])
 def test_a_watcher_that_raises_ends_the_run_in_order(at: str, error: BaseException, tmp_path: Path) -> None:
     """What it raised comes out with a report in which everything is accounted for; it is not called again."""
-    watcher = Watching(at, error)
+    observer = Watching(at, error)
     sink = MemorySink(["InternalFailure"] * 3)
     sink.notes = ["a note"]  # type: ignore[attr-defined]
     with pytest.raises(type(error)) as caught:
-        execute(Job(captures=MIXED), sink=sink, watcher=watcher)
+        execute(Job(captures=MIXED), sink=sink, observer=observer)
     assert caught.value.report.adds_up()  # type: ignore[attr-defined]
     assert caught.value.report.status() != ExitStatus.OK  # type: ignore[attr-defined]
 
@@ -274,7 +275,7 @@ def test_a_report_that_does_not_add_up_is_never_a_success() -> None:
 @pytest.mark.parametrize("live", [False, True])
 def test_a_final_refusal_is_never_tried_again(concurrency: int, live: bool, tmp_path: Path) -> None:
     """However patient a delivery is: after a final SinkDown nothing is sent, and all is kept."""
-    from pcapeda.delivery import Delivery
+    from pcapeda.delivery.delivery import Delivery
     from tests.test_delivery import entry
 
     clock, gate = FakeClock(), threading.Event()

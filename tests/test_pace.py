@@ -7,13 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcapeda.pace import SECOND_NS, Backoff, Breaker, Flow, Pace, RetryBudget, TokenBucket
+from pcapeda.delivery.retry import SECOND_NS, AimdController, Backoff, Breaker, RetryBudget
+from pcapeda.engine.replay_clock import ReplayClock
+from pcapeda.limits.token_bucket import TokenBucket
 from tests.clock import FakeClock
 
 START = 5_000 * SECOND_NS
 
 
-def sent_at(pace: Pace, times: Iterable[int | None], *, late_by: int = 0) -> list[int]:
+def sent_at(pace: ReplayClock, times: Iterable[int | None], *, late_by: int = 0) -> list[int]:
     """When each packet goes, in ns after the first, if every sleep overshoots by `late_by`."""
     clock = FakeClock(START)
     moments = []
@@ -29,7 +31,7 @@ def test_speed_one_keeps_the_captured_gaps_for_hours_without_drift() -> None:
     """Ten hours of packets 10 ms apart end exactly on time although every single sleep is late."""
     gap, count = SECOND_NS // 100, 10 * 3600 * 100 // 100
     times = [7 * SECOND_NS + number * gap * 100 for number in range(count)]
-    moments = sent_at(Pace(speed=1), times, late_by=120_000)
+    moments = sent_at(ReplayClock(speed=1), times, late_by=120_000)
     assert moments[-1] == times[-1] - times[0] + 120_000
 
 
@@ -37,12 +39,12 @@ def test_speed_one_keeps_the_captured_gaps_for_hours_without_drift() -> None:
 def test_speed_divides_the_gaps(speed: float, factor: Fraction) -> None:
     """-x 2 takes half as long, -x 0.5 twice as long."""
     times = [0, SECOND_NS, 3 * SECOND_NS]
-    assert sent_at(Pace(speed=speed), times) == [int(time * factor) for time in times]
+    assert sent_at(ReplayClock(speed=speed), times) == [int(time * factor) for time in times]
 
 
 def test_an_even_rate_does_not_drift() -> None:
     """A rate that no number of nanoseconds divides is kept over a million packets."""
-    pace = Pace(pps=3)
+    pace = ReplayClock(pps=3)
     pace.deadline(None, START)
     last = 0
     for _ in range(999_999):
@@ -53,24 +55,24 @@ def test_an_even_rate_does_not_drift() -> None:
 def test_packets_out_of_order_or_without_time_go_at_once_and_move_nothing() -> None:
     """A negative gap never sleeps, and what comes after it is still on time."""
     times = [10 * SECOND_NS, 11 * SECOND_NS, 9 * SECOND_NS, None, 10 * SECOND_NS, 12 * SECOND_NS]
-    assert sent_at(Pace(speed=1), times) == [0, SECOND_NS, SECOND_NS, SECOND_NS, SECOND_NS, 2 * SECOND_NS]
+    assert sent_at(ReplayClock(speed=1), times) == [0, SECOND_NS, SECOND_NS, SECOND_NS, SECOND_NS, 2 * SECOND_NS]
 
 
 def test_leading_packets_without_time_do_not_set_the_anchor() -> None:
     """The timeline starts with the first packet that has a time."""
-    assert sent_at(Pace(speed=1), [None, None, 50 * SECOND_NS, 51 * SECOND_NS]) == [0, 0, 0, SECOND_NS]
+    assert sent_at(ReplayClock(speed=1), [None, None, 50 * SECOND_NS, 51 * SECOND_NS]) == [0, 0, 0, SECOND_NS]
 
 
 def test_maxsleep_cuts_silences_and_shifts_what_follows() -> None:
     """An hour of nothing becomes two seconds; later gaps are whole again."""
     times = [0, SECOND_NS, 3601 * SECOND_NS, 3602 * SECOND_NS]
-    moments = sent_at(Pace(speed=1, max_sleep_ns=2 * SECOND_NS), times)
+    moments = sent_at(ReplayClock(speed=1, max_sleep_ns=2 * SECOND_NS), times)
     assert moments == [0, SECOND_NS, 3 * SECOND_NS, 4 * SECOND_NS]
 
 
 def test_each_file_is_anchored_anew() -> None:
     """A second file captured years earlier neither waits for years nor is rushed."""
-    pace = Pace(speed=1)
+    pace = ReplayClock(speed=1)
     clock = FakeClock(START)
     for base in (1_000_000_000 * SECOND_NS, 5 * SECOND_NS):
         pace.anchor()
@@ -82,7 +84,7 @@ def test_each_file_is_anchored_anew() -> None:
 
 def test_a_replay_that_fell_behind_catches_up() -> None:
     """Deadlines are absolute: a slow moment does not push everything after it."""
-    pace = Pace(speed=1)
+    pace = ReplayClock(speed=1)
     pace.deadline(0, START)
     assert pace.deadline(SECOND_NS, START + 5 * SECOND_NS) == START + SECOND_NS
     assert pace.deadline(10 * SECOND_NS, START + 5 * SECOND_NS) == START + 10 * SECOND_NS
@@ -91,7 +93,7 @@ def test_a_replay_that_fell_behind_catches_up() -> None:
 @given(st.lists(st.none() | st.integers(-(10**20), 10**20), max_size=30), st.floats(1e-3, 1e6))
 def test_deadlines_never_go_back(times: list[int | None], speed: float) -> None:
     """Whatever times a capture claims, the next packet is never due before the last one was."""
-    pace = Pace(speed=speed)
+    pace = ReplayClock(speed=speed)
     latest = START
     for time_ns in times:
         due = pace.deadline(time_ns, START)
@@ -103,9 +105,9 @@ def test_deadlines_never_go_back(times: list[int | None], speed: float) -> None:
 def test_a_clock_that_makes_no_sense_is_refused(bad: float) -> None:
     """Zero, negative and infinite speeds and rates are errors, not endless sleeps."""
     with pytest.raises(ValueError, match="speed"):
-        Pace(speed=bad)
+        ReplayClock(speed=bad)
     with pytest.raises(ValueError, match="pps"):
-        Pace(pps=bad)
+        ReplayClock(pps=bad)
 
 
 @pytest.mark.parametrize(("rate", "burst"), [(0, 1), (-1, 1), (float("nan"), 1), (1, 0)])
@@ -207,7 +209,7 @@ def test_the_breaker_opens_after_failures_in_a_row_and_tries_one_at_a_time() -> 
 @pytest.mark.parametrize("capacity", [400, 3000])
 def test_the_flow_finds_what_the_other_side_takes(capacity: int) -> None:
     """Against a bus that takes so many entries a second: most of them are used, and few requests are throttled."""
-    flow, bucket, now = Flow(8), TokenBucket(capacity / 10, burst=max(1, capacity // 100)), START
+    flow, bucket, now = AimdController(8), TokenBucket(capacity / 10, burst=max(1, capacity // 100)), START
     delivered = throttled = 0
     while now < START + 60 * SECOND_NS:
         wait = flow.wait(now)
@@ -228,11 +230,11 @@ def test_the_flow_finds_what_the_other_side_takes(capacity: int) -> None:
 
 def test_the_flow_starts_wide_halves_once_for_one_piece_of_news_and_recovers() -> None:
     """Eight throttled answers at once halve the window once; deliveries widen it again, and lift the rate."""
-    flow, now = Flow(8), START
+    flow, now = AimdController(8), START
     assert (flow.window, flow.rate) == (8, None)
     for _ in range(8):
         flow.throttled(10, 0, now)
-    assert (flow.window, flow.rate) == (4, Flow.LEAST_RATE)
+    assert (flow.window, flow.rate) == (4, AimdController.LEAST_RATE)
     for _ in range(100 * 100):
         now += SECOND_NS // 100
         flow.delivered(10, now)
@@ -247,7 +249,7 @@ def test_the_flow_starts_wide_halves_once_for_one_piece_of_news_and_recovers() -
 
 def test_a_small_share_throttled_slows_down_a_little() -> None:
     """A bus that throttles one entry in ten whatever the rate is still used well."""
-    flow, now, delivered = Flow(8), START, 0
+    flow, now, delivered = AimdController(8), START, 0
     while now < START + 60 * SECOND_NS:
         now += max(flow.wait(now), 5_000_000)
         flow.sending(10, now)

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from pcapeda.errors import BadEvent, BadRule
 from pcapeda.rules.complexity import MAX_COMPLEXITY, complexity
-from pcapeda.rules.leaves import Finder, consistent
+from pcapeda.rules.flatten import Finder, consistent
+from pcapeda.rules.json_reader import check_event, json_of, number, parse, read_event
+from pcapeda.rules.matchers import address, in_block, leaf, plain_number, segments
 from pcapeda.rules.pattern import Pattern
-from pcapeda.rules.reader import check_event, json_of, number, parse, read_event
 from pcapeda.rules.rule import Rule
 from pcapeda.rules.ruleset import RuleSet
-from pcapeda.rules.values import address, in_block, leaf, plain_number, segments
 
 from .strategies import EVENTS, PATTERNS, VALUES, WORDS
 
@@ -389,9 +389,9 @@ def _reachable(wildcards: list[list[str]]) -> int:
         for char in 'ab"':
             after = {(i, at) for i, at in states if at and elements[i][at - 1] == "*"}
             after |= {(i, at + 1) for i, at in states if at < len(elements[i]) and elements[i][at] == char}
-            if (settled := settle(after)) not in seen:
-                seen.add(settled)
-                todo.append(settled)
+            if (acknowledged := settle(after)) not in seen:
+                seen.add(acknowledged)
+                todo.append(acknowledged)
     return worst
 
 
@@ -559,12 +559,12 @@ def test_choices_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     one = (plain_number("1"),)
     fields = [(one, [(1, ((array, element),)) for element in range(count)]) for array in range(count)]
     fields.append((one, [(1, tuple((array, count) for array in range(count)))]))
-    monkeypatch.setattr("pcapeda.rules.leaves.MAX_CHOICES", 1_000)
+    monkeypatch.setattr("pcapeda.rules.flatten.MAX_CHOICES", 1_000)
     assert not consistent(fields)
     nested = Pattern.compile({"a": {"p": [1], "q": [1], "r": [1]}})
     event = {"a": [{"p": 1, "r": 2}, {"q": 1, "p": 1}, {"r": 1}] * 20}
     assert not nested.matches(event)
-    monkeypatch.setattr("pcapeda.rules.leaves.MAX_CHOICES", 50)
+    monkeypatch.setattr("pcapeda.rules.flatten.MAX_CHOICES", 50)
     for ask in (nested.matches, nested.explain, RuleSet([Rule("r", nested)]).match):
         with pytest.raises(BadEvent, match="event has more than 50 combinations of array elements to look at"):
             ask(json.dumps(event))

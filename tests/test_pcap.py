@@ -7,11 +7,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pcapeda.capture import pcap
+from pcapeda.capture.files import read
+from pcapeda.capture.stream import Stream
 from pcapeda.errors import BadCapture
 from pcapeda.model import Damage, Frame
-from pcapeda.net import pcap
-from pcapeda.net.files import read
-from pcapeda.net.stream import Stream
 from tests.command import FIXTURES
 from tests.reading import chunked, read_bytes
 
@@ -223,8 +223,8 @@ def test_spans_are_the_same_records(
     plain = [frame for block in pcap.read(started(), "a.pcap", told[0].append) for frame in block or ()]
     turn = iter(turns)
     frames: list[Frame] = []
-    for some in pcap.spans(started(), "a.pcap", told[1].append, 3, lambda: next(turn, True)):
-        if isinstance(some, pcap.Span):
+    for some in pcap.ranges(started(), "a.pcap", told[1].append, 3, lambda: next(turn, True)):
+        if isinstance(some, pcap.RecordRange):
             assert 0 < some.records <= 3
             frames += (frame for block in some.blocks() for frame in block)
         else:

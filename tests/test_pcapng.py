@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pcapeda.capture import pcapng
+from pcapeda.capture.files import read
+from pcapeda.capture.stream import Stream
 from pcapeda.errors import BadCapture
 from pcapeda.model import Damage, Frame
-from pcapeda.net import pcapng
-from pcapeda.net.files import read
-from pcapeda.net.stream import Stream
 from tests.reading import CAPTURES, read_bytes
 
 # Written out by hand from draft-ietf-opsawg-pcapng: a section, an interface "lo" of link type 1, an enhanced packet

@@ -11,18 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcapeda.corridor import SILENT, Corridor, run
-from pcapeda.delivery import Delivery
+from pcapeda.aws.bus import Bus
+from pcapeda.aws.wire import EventLines
+from pcapeda.capture.writer import CaptureWriter
+from pcapeda.delivery.delivery import Delivery
+from pcapeda.dissect.extractor import Extractor
+from pcapeda.engine.build import forecast, make_limits, names_in_dns, rate_in_force
+from pcapeda.engine.job import Job
+from pcapeda.engine.loop import SILENT, RunContext, run
+from pcapeda.engine.replay_clock import ReplayClock
+from pcapeda.engine.run import execute
 from pcapeda.errors import BadConfig, ExitStatus, SinkDown
 from pcapeda.events.shape import Shape
-from pcapeda.job import Bus, Job
-from pcapeda.model import Entry, EventLines, Frame, Report
-from pcapeda.net.extract import Extractor
-from pcapeda.net.write import CaptureWriter
-from pcapeda.pace import Pace
-from pcapeda.parts import forecast, make_limits, names_in_dns, rate_in_force
-from pcapeda.pipeline import execute
-from pcapeda.sinks.lines import LineSink
+from pcapeda.model import Entry, Frame
+from pcapeda.report import Report
+from pcapeda.sinks.jsonl import JsonlSink
 from pcapeda.sinks.memory import MemorySink
 from tests.clock import FakeClock
 from tests.command import FIXTURES
@@ -36,7 +39,7 @@ def walk(
     *,
     job: Job | None = None,
     live: bool = False,
-    pace: Pace | None = None,
+    pace: ReplayClock | None = None,
     sink: Scripted | None = None,
     stop: Event | None = None,
     clock: FakeClock | None = None,
@@ -47,7 +50,7 @@ def walk(
     sink = sink or Scripted(lambda entry, tries: None)
     report = Report()
     delivery = Delivery(sink, report, clock=clock, sleep=clock.sleep, jitter=lambda: 0.5)
-    corridor = Corridor(
+    context = RunContext(
         job,
         delivery,
         make_limits(job, costs_money=sink.costs_money),
@@ -62,10 +65,10 @@ def walk(
     reading = Report()
     extractor = Extractor(reading)
     blocks = (None if frame is None else [frame] for frame in frames)
-    run(blocks, corridor, extractor=extractor, shape=Shape(), pace=pace, live=live)
+    run(blocks, context, extractor=extractor, shape=Shape(), replay_clock=pace, live=live)
     extractor.finish()
     report.merge(reading)
-    corridor.end()
+    context.end()
     delivery.finish()
     assert report.adds_up()
     return report, sink, clock
@@ -122,7 +125,7 @@ def test_lines_keep_their_order_when_a_count_changes_the_way(tmp_path: Path) -> 
             for one in frames:
                 writer.write(one)
     text = io.StringIO()
-    execute(Job(captures=(str(tmp_path),), count=256), sink=LineSink(text, EventLines()))
+    execute(Job(captures=(str(tmp_path),), count=256), sink=JsonlSink(text, EventLines()))
     told = [json.loads(line)["detail"]["Capture"] for line in text.getvalue().splitlines()]
     assert [(one["File"], one["Frame"]) for one in told] == [
         *(("a.pcap", number) for number in range(1, 11)),
@@ -213,7 +216,7 @@ def test_captured_gaps_are_kept_and_batches_go_meanwhile() -> None:
         moments.append((entry.datagram.number, clock.now_ns))
 
     start = clock.now_ns
-    walk(numbered(3, gap_ns=10 * 10**9), pace=Pace(speed=1), sink=Scripted(answer), clock=clock)
+    walk(numbered(3, gap_ns=10 * 10**9), replay_clock=ReplayClock(speed=1), sink=Scripted(answer), clock=clock)
     sent = {number: (moment - start) / 1e9 for number, moment in moments}
     assert sent[1] == pytest.approx(1.0, abs=0.11)
     assert sent[2] == pytest.approx(11.0, abs=0.11)
@@ -245,7 +248,7 @@ def test_a_stop_does_not_wait_for_the_next_packet_s_time() -> None:
                 stop.set()
 
     impatient = Interrupting()
-    report, _, _ = walk(numbered(2, gap_ns=3600 * 10**9), pace=Pace(speed=1), stop=stop, clock=impatient)
+    report, _, _ = walk(numbered(2, gap_ns=3600 * 10**9), replay_clock=ReplayClock(speed=1), stop=stop, clock=impatient)
     assert impatient.now_ns < clock.now_ns + 60 * 10**9
     assert report.datagrams == report.sent + report.refused.total()
 

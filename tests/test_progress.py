@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from pcapeda.capture import pcap
+from pcapeda.capture.compression import BARREN_BYTES
+from pcapeda.capture.files import Capture, read
+from pcapeda.capture.stream import Stream
 from pcapeda.errors import BadCapture
 from pcapeda.model import Damage
-from pcapeda.net import pcap
-from pcapeda.net.files import Capture, read
-from pcapeda.net.stream import Stream
-from pcapeda.net.unpack import BARREN_BYTES
 from tests.command import CLEAN, FIXTURES, PCAPEDA, ROOT
 from tests.test_faults import poll
 from tests.test_interrupts import catches

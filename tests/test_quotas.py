@@ -10,9 +10,9 @@ from botocore.loaders import Loader
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pcapeda.aws import quotas, responses
 from pcapeda.errors import BadConfig
-from pcapeda.events import quotas
-from pcapeda.sinks import aws, eventbridge
+from pcapeda.sinks import eventbridge
 
 ARN = "arn:aws:events:us-east-1:123456789012:event-bus/edge"
 V2_ARN = "arn:aws:events:us-east-1:123456789012:event-busv2/edge/abcdefghijklmnopqrstuvwxy"
@@ -48,9 +48,9 @@ def test_the_codes_worth_another_try_are_those_of_the_service_model() -> None:
     told = model()["shapes"]["PutEventsResultEntry"]["members"]["ErrorCode"]["documentation"]
     passing, final = told.split("Non-retryable")
     codes = re.compile(r"([A-Z]\w+(?:Exception|Failure)|InvalidArgument|MalformedDetail)\b(?=</a>|</code>)")
-    assert {"InternalFailure", "ThrottlingException"} == set(codes.findall(passing)) <= aws.WORTH_ANOTHER_TRY
+    assert {"InternalFailure", "ThrottlingException"} == set(codes.findall(passing)) <= responses.WORTH_ANOTHER_TRY
     assert {"MalformedDetail", "AccessDeniedException", "RedactionFailure"} <= set(codes.findall(final))
-    assert not set(codes.findall(final)) & aws.WORTH_ANOTHER_TRY
+    assert not set(codes.findall(final)) & responses.WORTH_ANOTHER_TRY
 
 
 def test_the_sink_has_the_same_limits() -> None:

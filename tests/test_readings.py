@@ -4,10 +4,11 @@ from itertools import permutations, product
 
 import pytest
 
+from pcapeda.dissect.extractor import Extractor
+from pcapeda.dissect.tunnel_ports import PORTS, TUNNELS, parse
 from pcapeda.errors import BadConfig
-from pcapeda.model import Datagram, Frame, Report
-from pcapeda.net.extract import Extractor
-from pcapeda.net.ports import PORTS, TUNNELS, parse
+from pcapeda.model import Datagram, Frame
+from pcapeda.report import Report
 from tests.stacks import ether, hexed, ip4, ip6, mpls, udp
 from tests.test_vectors import TUNNELS as VECTORS
 from tests.test_vectors import raw

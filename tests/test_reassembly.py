@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcapeda.model import Datagram, Frame, Report
-from pcapeda.net.extract import Extractor
+from pcapeda.dissect.extractor import Extractor
+from pcapeda.model import Datagram, Frame
+from pcapeda.report import Report
 
 SECOND = 1_000_000_000
 PAYLOAD = bytes(range(256)) * 8

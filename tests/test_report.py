@@ -6,12 +6,13 @@ from collections import Counter
 import pytest
 
 from pcapeda.errors import ExitStatus, OutputClosed, SinkDown
-from pcapeda.model import Damage, Report, Why
+from pcapeda.model import Damage, SkipReason
+from pcapeda.report import Report
 
 
 def full_report() -> Report:
     report = Report(frames=9, datagrams=4, fragments=3, used=2, held=1, reassembled=1, sent=4, first_ns=5, last_ns=9)
-    report.skips[Why.NOT_IP, "arp"] = 2
+    report.skips[SkipReason.NOT_IP, "arp"] = 2
     report.unselected["other ports"] = 1
     return report
 
@@ -37,7 +38,7 @@ def test_merging_adds_and_keeps_the_law() -> None:
     other.remember("Throttled", "slow down")
     total.merge(other)
     assert total.adds_up()
-    assert (total.frames, total.sent, total.skips[Why.NOT_IP, "arp"]) == (18, 8, 4)
+    assert (total.frames, total.sent, total.skips[SkipReason.NOT_IP, "arp"]) == (18, 8, 4)
     assert (total.first_ns, total.last_ns) == (1, 9)
     assert len(total.damages) == 1
     assert total.messages == {"Throttled": "slow down"}

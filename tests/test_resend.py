@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from pcapeda.aws.bus import Bus
+from pcapeda.delivery.spool import Spool
+from pcapeda.engine.build import spool_target
+from pcapeda.engine.job import Job
+from pcapeda.engine.run import execute, resend
 from pcapeda.errors import BadConfig, ExitStatus
-from pcapeda.job import Bus, Job
-from pcapeda.parts import spool_target
-from pcapeda.pipeline import execute, resend
 from pcapeda.sinks.memory import MemorySink
-from pcapeda.sinks.spool import Spool
 from tests.clock import FakeClock
 from tests.command import FAKE_AWS, FIXTURES, pcapeda
 from tests.put_events_server import PutEventsServer, Reply, put_events_server
@@ -81,7 +82,7 @@ def test_what_limits_refuse_is_kept_if_asked(tmp_path: Path, kind: dict[str, Any
     again = resend(str(tmp_path / "s"), Bus(), aside="limited", sink=sink)
     assert (again.inherited, again.sent, again.status()) == (report.limited.total(), again.inherited, ExitStatus.OK)
     rest = execute(Job(captures=(str(MIXED),), checkpoint=str(tmp_path / "c"), **kind), sink=sink)
-    assert sum(entry.stands_for for entry in sink.entries) == rest.datagrams
+    assert sum(entry.datagram_count for entry in sink.entries) == rest.datagrams
     assert rest.sent == 0 or "max_events" in limit, "a budget ends the reading"
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pcapeda.rules import bounds
-from pcapeda.rules.bounds import Bounds
-from pcapeda.rules.collect import Unresolved
-from pcapeda.rules.load import load
-from pcapeda.rules.reader import Node
+from pcapeda.rules.json_reader import Node
+from pcapeda.rules.sources import bounds
+from pcapeda.rules.sources.bounds import Bounds
+from pcapeda.rules.sources.diagnostics import Unresolved
+from pcapeda.rules.sources.load import load
 
 MOST_MIB = 200
 """What reading a file of at most 1 MB may take beyond the interpreter and its modules."""
@@ -20,7 +20,7 @@ MOST_MIB = 200
 _MEASURE = """
 import resource, sys
 from pcapeda.errors import BadRule
-from pcapeda.rules.load import load
+from pcapeda.rules.sources.load import load
 import yaml
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:

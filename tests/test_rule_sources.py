@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pcapeda.rules.load import Loaded, load
 from pcapeda.rules.rule import Rule
+from pcapeda.rules.sources.load import Loaded, load
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 
@@ -271,13 +271,13 @@ def test_a_rule_is_read_right_or_named(tmp_path: Path, case: Case) -> None:
     found = read(tmp_path, text, case.given)
     rule = named(found, "R")
     if isinstance(case.right, str):
-        assert case.right in rule.silent()
+        assert case.right in rule.inactive_reason()
         assert {problem.severity for problem in found.problems} == {"error"}
         assert case.right in found.problems[0].message
         assert found.problems[0].origin.startswith(f"{tmp_path}/t.yaml:")
     else:
         assert pattern(rule) == case.right
-        assert (rule.silent(), found.problems) == ("", ())
+        assert (rule.inactive_reason(), found.problems) == ("", ())
 
 
 # what is known, beside the pattern
@@ -307,8 +307,8 @@ def test_a_known_pattern_is_kept(tmp_path: Path, line: str, name: str, bus: str,
     rule = named(found, name)
     assert pattern(rule) == source("udp.raw")
     assert (rule.bus, rule.state) == (bus, "ENABLED")
-    assert rule.silent() == rule.silent("default") == ""
-    assert rule.silent("other") == ("on another bus: default" if bus == "default" else "")
+    assert rule.inactive_reason() == rule.inactive_reason("default") == ""
+    assert rule.inactive_reason("other") == ("on another bus: default" if bus == "default" else "")
     assert not found.problems
     assert any(note in one.message for one in found.notes)
 
@@ -319,7 +319,7 @@ def test_a_bus_of_an_account_that_is_not_known(tmp_path: Path) -> None:
     text = f"{ALL}Resources:\n  R: {{Type: AWS::Events::Rule, Properties: {{EventBusName: {bus}, EventPattern: {{source: [a]}}}}}}\n"
     (rule,) = read(tmp_path, text).rules
     assert rule.bus == f"arn:aws:events:{REGION}:${{Need}}:event-bus/b"
-    assert (rule.bus_known, rule.silent("b"), rule.silent("c")) == (True, "", "on another bus: b")
+    assert (rule.bus_known, rule.inactive_reason("b"), rule.inactive_reason("c")) == (True, "", "on another bus: b")
 
 
 def test_a_pattern_that_is_not_known_leaves_what_is(tmp_path: Path) -> None:
@@ -336,7 +336,7 @@ def test_a_schedule_that_is_not_known_is_shown(tmp_path: Path) -> None:
     )
     found = read(tmp_path, text + "!Sub 'rate(${S})'}}\n")
     assert found.rules[0].data()["ScheduleExpression"] == "rate(${S})"
-    assert found.rules[0].silent() == "runs on a schedule"
+    assert found.rules[0].inactive_reason() == "runs on a schedule"
     assert not found.problems
 
 
@@ -412,7 +412,7 @@ Resources:
     assert [(one.id, one.arn) for one in told["named"].targets] == [("FALambdaTarget", arn("lambda", "function:fn"))]
     assert (told["FB"].state, told["FB"].targets[0].id) == ("DISABLED", "own")
     assert told["FC"].schedule == "rate(1 day)"
-    assert "neither Pattern nor Schedule" in told["FD"].silent()
+    assert "neither Pattern nor Schedule" in told["FD"].inactive_reason()
     assert (told["MA"].state, told["MA"].targets[0].id) == ("DISABLED", "MAStepFunctionsTarget")
     assert told["MA"].targets[0].arn == "${M.Arn}"
 
@@ -487,9 +487,9 @@ Resources:
     rules = list(found.rules)
     assert [(rule.name, rule.bus) for rule in rules] == [("C", "bus"), ("C", "two"), ("R", "bus"), ("S", "default")]
     assert pattern(rules[0]) == {"source": ["s"], "many": ["1", "b"]}
-    assert "parameter Need has no default" in rules[1].silent()
+    assert "parameter Need has no default" in rules[1].inactive_reason()
     assert pattern(rules[2]) == source("r")
-    assert 'Fn::ImportValue "x"' in rules[3].silent()
+    assert 'Fn::ImportValue "x"' in rules[3].inactive_reason()
     assert rules[0].origin == f"{tmp_path}/sub/child.yaml:4"
     said = [one.message for one in found.notes]
     assert "the rules of a nested stack are not read: its template is at https://s3.amazonaws.com/b/k" in said

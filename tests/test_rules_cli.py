@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from pcapeda.errors import BadConfig
-from pcapeda.suite import read_suite, schema
+from pcapeda.ruletest.suite import read_suite, schema
 from tests.command import FIXTURES, pcapeda
 from tests.test_cli import complaint, expected_rows
 

@@ -9,14 +9,15 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from pcapeda.aws.wire import event_json
 from pcapeda.errors import BadRule
 from pcapeda.model import Entry
-from pcapeda.rules.leaves import Finder
+from pcapeda.rules.flatten import Finder
+from pcapeda.rules.json_reader import read_quick
+from pcapeda.rules.matchers import Word, address, packed_address
 from pcapeda.rules.pattern import Pattern
-from pcapeda.rules.reader import read_quick
 from pcapeda.rules.rule import Rule, bus_name
 from pcapeda.rules.ruleset import RuleSet
-from pcapeda.rules.values import Word, address, packed_address
 
 from .strategies import ARRAYS, EVENTS, PATTERNS, SCALARS, VALUES
 
@@ -259,9 +260,9 @@ def test_entries_match_as_their_events(patterns: list[str], detail: str) -> None
     """What is asked of an entry is answered as for its event's text."""
     together = RuleSet(rules_of(patterns))
     entry = ENTRY._replace(detail=detail)
-    expected = together.match(entry.event_json("1", "eu-west-1"))
+    expected = together.match(event_json(entry, "1", "eu-west-1"))
     assert together.match_entry(entry, "1", "eu-west-1") == expected
-    assert [rule.name for rule in expected] == one_by_one(list(together.rules), entry.event_json("1", "eu-west-1"))
+    assert [rule.name for rule in expected] == one_by_one(list(together.rules), event_json(entry, "1", "eu-west-1"))
 
 
 def test_three_hundred_mixed_rules() -> None:
@@ -301,8 +302,8 @@ def test_values_seen_do_not_fill_memory() -> None:
         assert bool(together.match({"a": str(value)})) == str(value).startswith("1")
     together.match({"a": "1" * 10_000})
     (index,) = together._indexes
-    assert len(index.known) <= 8193
-    assert max(len(str(value)) for value in index.known) < 300
+    assert len(index.deduplicated) <= 8193
+    assert max(len(str(value)) for value in index.deduplicated) < 300
 
 
 def test_rules_that_cannot_select_are_kept_and_silent() -> None:
@@ -323,7 +324,7 @@ def test_rules_that_cannot_select_are_kept_and_silent() -> None:
     assert [rule.name for rule in RuleSet(rules, bus="udp").match(event)] == ["on", "by-arn", "all-trails"]
     assert [rule.name for rule in RuleSet(rules, bus=arn).match(event)] == ["on", "by-arn", "all-trails"]
     assert [rule.name for rule in RuleSet(rules).match(event)] == ["on", "by-arn", "all-trails", "elsewhere"]
-    assert [rule.silent("udp") for rule in rules] == [
+    assert [rule.inactive_reason("udp") for rule in rules] == [
         "",
         "",
         "",

@@ -5,15 +5,16 @@ from types import SimpleNamespace
 
 import pytest
 
+from pcapeda.capture import interface, tpacket
+from pcapeda.capture.bpf import COOKED
+from pcapeda.capture.devices import Device
+from pcapeda.capture.interface import LiveSource
+from pcapeda.capture.tpacket import Ring
+from pcapeda.dissect.extractor import Extractor
+from pcapeda.dissect.gso import segments, taken_apart
 from pcapeda.events.shape import packet_id
-from pcapeda.model import Datagram, Frame, Offload, Report
-from pcapeda.net import live, ring
-from pcapeda.net.devices import Device
-from pcapeda.net.extract import Extractor
-from pcapeda.net.filter import COOKED
-from pcapeda.net.live import LiveSource
-from pcapeda.net.ring import Ring
-from pcapeda.net.segments import segments, taken_apart
+from pcapeda.model import Datagram, Frame, Offload
+from pcapeda.report import Report
 from tests.frames import ethernet, udp4
 from tests.netns import HERE, HERE6, needs_netns, veth_pair
 
@@ -143,7 +144,7 @@ with socket.socket(socket.AF_INET6 if ":" in to else socket.AF_INET, socket.SOCK
 @pytest.mark.parametrize("to", [HERE, HERE6])
 def test_live(name: str, to: str) -> None:
     """A real sender with UDP_SEGMENT: what it sent arrives, the frame itself is the super-packet."""
-    if not (ring.has_headers() if name == "any" else ring._knows_udp_segments()):
+    if not (tpacket.has_headers() if name == "any" else tpacket._knows_udp_segments()):
         pytest.skip("this kernel does not tell")
     with veth_pair() as veth, LiveSource([veth.name if name == "veth" else name], filter="udp port 9514") as source:
         veth.run(SENDER, to, 9514, PAYLOAD.hex())
@@ -157,9 +158,9 @@ def test_live(name: str, to: str) -> None:
 @pytest.mark.parametrize("headers", [True, False])
 def test_two_tags_on_any(headers: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The inner one is still in the data, whatever protocol the kernel names; also one that begins like IPv4."""
-    if headers and not ring.has_headers():
+    if headers and not tpacket.has_headers():
         pytest.skip("this kernel cannot filter that")
-    monkeypatch.setattr(live, "has_headers", lambda: headers)
+    monkeypatch.setattr(interface, "has_headers", lambda: headers)
     plain = ethernet(udp4(b"tagged", dport=9514))
     both = [((0x88A8, 20), (0x8100, 10)), ((0x8100, 20), (0x8100, 0x45FF))]
     frames = [plain[:12] + struct.pack(">4H", *outer, *inner) + plain[12:] for outer, inner in both]

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from pcapeda.rules.load import Loaded, load
 from pcapeda.rules.rule import Rule
+from pcapeda.rules.sources.load import Loaded, load
 
 ACCOUNT = "123456789012"
 
@@ -160,7 +160,7 @@ def test_variables(tmp_path: Path, written: str, right: Any) -> None:
         found := service(home, events(f'eventBridge: {{pattern: {{source: ["{written}"]}}}}', head=head), files)
     ).rules
     if isinstance(right, str) and right not in ("no", "e") and rule.pattern is None:
-        assert right in rule.silent()
+        assert right in rule.inactive_reason()
         assert len(found.problems) == 1
     else:
         assert pattern(rule) == {"source": [right]}

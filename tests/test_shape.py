@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pcapeda.aws import quotas
+from pcapeda.aws.wire import EventLines, entry_json, event_json
 from pcapeda.errors import BadConfig
-from pcapeda.events import quotas
 from pcapeda.events.schema import schema
 from pcapeda.events.shape import JSON_DEPTH, Shape, json_object, packet_id, printable_text
-from pcapeda.model import Datagram, EventLines
+from pcapeda.model import Datagram
 from tests.datagrams import EXAMPLE, datagrams
 
 
@@ -91,7 +92,7 @@ def test_every_event_validates_and_counts_its_bytes(
     extras = extras and name == "full"
     shape = Shape(name, text=extras, json_payload=extras, time=time, file=file, resources=("arn:aws:é",))
     entry = shape.entry(datagram)
-    line = entry.event_json(now_ns=0)
+    line = event_json(entry, now_ns=0)
     assert "\n" not in line
     event = json.loads(line)
     jsonschema.validate(event, schema(name))
@@ -99,7 +100,7 @@ def test_every_event_validates_and_counts_its_bytes(
     timed = 14 if entry.time_ns is not None else 0
     texts = (entry.source, entry.detail_type, entry.detail, *entry.resources)
     assert entry.size == timed + sum(len(text.encode()) for text in texts)
-    request = json.loads(entry.entry_json("a-bus"))
+    request = json.loads(entry_json(entry, "a-bus"))
     assert request["Detail"] == entry.detail
     assert ("Time" in request) == (entry.time_ns is not None)
     key = {"full": "Payload", "minimal": "Payload"}.get(name)

@@ -16,9 +16,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pcapeda.delivery.spool import (
+    DONE_FORMAT,
+    FORMAT,
+    FORMAT_1,
+    MARK,
+    EntryCount,
+    Spool,
+    SpoolFailed,
+    SpoolRecord,
+    record_of,
+)
 from pcapeda.errors import BadConfig
 from pcapeda.model import Entry, Failed
-from pcapeda.sinks.spool import DONE_FORMAT, FORMAT, FORMAT_1, MARK, Kept, Load, Spool, SpoolFailed, record_of
 from tests.command import ROOT
 
 
@@ -27,7 +37,7 @@ def entry(number: int, padding: int = 0) -> Entry:
     return Entry("udp.raw", "UdpPacket", detail, 1_000 + number, ("arn:x",), 100 + padding, f"id-{number}")
 
 
-def numbers(kept: list[Kept]) -> list[int]:
+def numbers(kept: list[SpoolRecord]) -> list[int]:
     return [int(one.entry.id.removeprefix("id-")) for one in kept]
 
 
@@ -52,20 +62,20 @@ def test_what_is_put_comes_back_as_it_was_and_in_order(tmp_path: Path) -> None:
 
 def test_an_entry_weighs_what_it_stands_for(tmp_path: Path) -> None:
     """How many datagrams an entry stands for, none included, is known of what waits, left, and was pushed out."""
-    given = [entry(number)._replace(stands_for=number * 100) for number in range(10)]
+    given = [entry(number)._replace(datagram_count=number * 100) for number in range(10)]
     with Spool(tmp_path) as spool:
         spool.put(given)
         spool.put_dead([Failed(given[0], "Code", False), Failed(given[3], "Code", False)])
-        assert spool.load == Load(10, 4500, 1)
+        assert spool.load == EntryCount(10, 4500, 1)
     with Spool(tmp_path, max_bytes=4096, when_full="drop-oldest") as spool:
-        assert (spool.load, spool.dead.load) == (Load(10, 4500, 1), Load(2, 300, 1))
+        assert (spool.load, spool.dead.load) == (EntryCount(10, 4500, 1), EntryCount(2, 300, 1))
         taken = spool.take(4)
         assert [one.entry for one in taken] == given[:4]
-        assert spool.done(taken[:2]) == Load(2, 100, 1)
-        assert spool.load == Load(8, 4400)
+        assert spool.done(taken[:2]) == EntryCount(2, 100, 1)
+        assert spool.load == EntryCount(8, 4400)
         spool.put([entry(number) for number in range(100)])
-        assert spool.pushed_out == Load(8, 4400)
-        assert spool.done(taken[2:]) == Load()
+        assert spool.pushed_out == EntryCount(8, 4400)
+        assert spool.done(taken[2:]) == EntryCount()
 
 
 def test_a_spool_of_version_1_is_read_and_drained(tmp_path: Path) -> None:
@@ -77,7 +87,7 @@ def test_a_spool_of_version_1_is_read_and_drained(tmp_path: Path) -> None:
         content += MARK + length + zlib.crc32(body, zlib.crc32(length)).to_bytes(4, "little") + body
     (tmp_path / "00000004.spool").write_bytes(content + b"torn")
     with Spool(tmp_path) as spool:
-        assert (spool.load, len(spool.damages)) == (Load(3, 3), 1)
+        assert (spool.load, len(spool.damages)) == (EntryCount(3, 3), 1)
         spool.put([entry(3)])
         taken = spool.take(10)
         assert [one.entry for one in taken] == [entry(number) for number in range(4)]
@@ -92,7 +102,7 @@ def test_done_is_for_good_and_an_empty_spool_leaves_no_segment(tmp_path: Path) -
     with Spool(tmp_path) as spool:
         spool.put([entry(number) for number in range(10)])
         taken = spool.take(6)
-        assert spool.done(taken[:4]) == Load(4, 4)
+        assert spool.done(taken[:4]) == EntryCount(4, 4)
         spool.give_back(taken[4:])
         assert numbers(spool.take(3)) == [4, 5, 6]
     with Spool(tmp_path) as spool:
@@ -109,7 +119,7 @@ def test_new_entries_come_while_old_ones_are_drained(tmp_path: Path) -> None:
     random.seed(7)
     new, seen = count(), []
     with Spool(tmp_path) as spool:
-        held: list[Kept] = []
+        held: list[SpoolRecord] = []
         for _ in range(300):
             spool.put([entry(next(new)) for _ in range(random.randrange(4))])
             held += spool.take(random.randrange(5))
@@ -223,7 +233,7 @@ def test_a_sound_record_of_another_making_is_counted_and_passed(tmp_path: Path) 
         assert len(spool) == 2
         kept = spool.take(10)
         assert numbers(kept) == [1]
-        assert (spool.unreadable, len(spool), len(spool.damages)) == (Load(1, 1), 1, 1)
+        assert (spool.unreadable, len(spool), len(spool.damages)) == (EntryCount(1, 1), 1, 1)
         spool.done(kept)
     assert segments(tmp_path) == []
 
@@ -291,7 +301,7 @@ def test_an_entry_larger_than_the_spool_is_dropped_and_pushes_nothing_out(tmp_pa
         with Spool(tmp_path / policy, max_bytes=1000, when_full=policy) as spool:  # type: ignore[arg-type]
             assert spool.put([entry(1), entry(2, 2000), entry(3)]) == (3, 1)
             assert numbers(spool.take(5)) == [1, 3]
-            assert spool.pushed_out == Load()
+            assert spool.pushed_out == EntryCount()
 
 
 def test_what_is_pushed_out_while_under_way_is_known(tmp_path: Path) -> None:
@@ -302,7 +312,7 @@ def test_what_is_pushed_out_while_under_way_is_known(tmp_path: Path) -> None:
         for number in range(5, 60):
             spool.put([entry(number)])
         assert spool.pushed_out.entries > 5
-        assert spool.done(first[:2]) == Load()
+        assert spool.done(first[:2]) == EntryCount()
         spool.give_back(first[2:])
         assert min(numbers(spool.take(100))) >= spool.pushed_out.entries
 
@@ -382,7 +392,7 @@ def test_a_disk_that_is_full_of_other_things_keeps_nothing_and_says_so(small_dis
 
 WRITER = """
 import os, sys
-from pcapeda.sinks.spool import Spool
+from pcapeda.delivery.spool import Spool
 from tests.test_spool import entry
 spool = Spool(sys.argv[1])
 number = int(sys.argv[2])

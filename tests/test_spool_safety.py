@@ -10,18 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from pcapeda.checkpoint import Checkpoint
-from pcapeda.delivery import Delivery
+from pcapeda.aws.bus import Bus
+from pcapeda.capture.writer import CaptureWriter
+from pcapeda.delivery.checkpoint import Checkpoint
+from pcapeda.delivery.delivery import Delivery
+from pcapeda.delivery.spool import DONE_FORMAT, EntryCount, Spool
+from pcapeda.delivery.spool_drain import TAKEN_AWAY
+from pcapeda.engine.build import spool_target
+from pcapeda.engine.job import Job
+from pcapeda.engine.run import execute, resend
 from pcapeda.errors import BadConfig, ExitStatus
-from pcapeda.job import Bus, Job
-from pcapeda.model import Report
-from pcapeda.net.write import CaptureWriter
-from pcapeda.own_files import open_regular
-from pcapeda.parts import spool_target
-from pcapeda.pipeline import execute, resend
+from pcapeda.report import Report
+from pcapeda.safety.private_files import open_regular
 from pcapeda.sinks.memory import MemorySink
-from pcapeda.sinks.spool import DONE_FORMAT, Load, Spool
-from pcapeda.spooling import TAKEN_AWAY
 from tests.clock import FakeClock
 from tests.command import FAKE_AWS, FIXTURES, pcapeda
 from tests.test_spool import entry, numbers, segments
@@ -378,7 +379,7 @@ def test_entries_under_way_when_the_folder_goes_count_once(tmp_path: Path) -> No
         taken = spool.take(5)
         shutil.rmtree(tmp_path / "s")
         spool.look()
-        assert (spool.gone, spool.load, spool.done(taken)) == (Load(5, 5), Load(), Load())
+        assert (spool.gone, spool.load, spool.done(taken)) == (EntryCount(5, 5), EntryCount(), EntryCount())
         assert all(spool.was_taken_away(kept.segment) for kept in taken)
         assert spool.take(5) == []
         spool.put([entry(9)])
@@ -442,7 +443,7 @@ def test_every_put_is_synced_before_it_counts(tmp_path: Path, monkeypatch: pytes
             clock=clock,
             sleep=clock.sleep,
             stopping=lambda: True,  # so that nothing is drained meanwhile
-            settled=lambda entries: calls.append(("settled", "")),
+            acknowledged=lambda entries: calls.append(("acknowledged", "")),
         )
         for _ in range(2):
             calls.clear()
@@ -450,7 +451,7 @@ def test_every_put_is_synced_before_it_counts(tmp_path: Path, monkeypatch: pytes
             clock.sleep(1)
             delivery.tick()
             new = [("write", ".spool"), ("sync", "folder")] if report.spooled == 1 else []
-            assert calls == [*new, ("write", ".spool"), ("sync", ".spool"), ("settled", "")]
+            assert calls == [*new, ("write", ".spool"), ("sync", ".spool"), ("acknowledged", "")]
         delivery.finish(give_up=lambda: True)
 
 

@@ -11,20 +11,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcapeda.delivery import Delivery
+from pcapeda.delivery.delivery import Delivery
+from pcapeda.engine.build import make_limits
+from pcapeda.engine.job import Job
+from pcapeda.engine.run import execute
+from pcapeda.engine.summaries import PeriodicReport, SummaryQueue
 from pcapeda.errors import BadConfig, ExitStatus
-from pcapeda.events.flows import FlowTable, Told
+from pcapeda.events.flows import FlowTable, SummaryEvent
 from pcapeda.events.groups import Grouper
 from pcapeda.events.schema import schema
 from pcapeda.events.shape import Shape
-from pcapeda.job import Job
-from pcapeda.limits import Bounds, Limits
-from pcapeda.model import BatchLimits, Entry, Frame, Report
-from pcapeda.parts import make_limits
-from pcapeda.pipeline import execute
+from pcapeda.limits.limits import Bounds, Limits
+from pcapeda.model import BatchLimits, Entry, Frame
+from pcapeda.report import Report
 from pcapeda.rules.pattern import Pattern
 from pcapeda.sinks.memory import MemorySink
-from pcapeda.summaries import Outbox, Reporter
 from tests.clock import FakeClock
 from tests.command import FAKE_AWS, FIXTURES, pcapeda
 from tests.datagrams import EXAMPLE
@@ -235,7 +236,7 @@ def test_reports_tell_what_happened_since_the_one_before() -> None:
     """Counts and rates by hand, every second by the clock; then nothing new is nothing."""
     clock = FakeClock()
     limits = Limits(Bounds(price=2.0, deny=("10.0.0.0/8",)), live=True, costs_money=True)
-    reporter = Reporter(Shape(source="mine"), 2 * SECOND, limits, clock=clock, wall=lambda: 10**18)
+    reporter = PeriodicReport(Shape(source="mine"), 2 * SECOND, limits, clock=clock, wall=lambda: 10**18)
     assert reporter.due(Report(), Report()) is None
     clock.now_ns += 2 * SECOND
     for _ in range(3):
@@ -255,7 +256,7 @@ def test_reports_tell_what_happened_since_the_one_before() -> None:
     assert entry is not None
     event = entry.envelope()
     jsonschema.validate(event, schema("report"))
-    assert (event["source"], event["detail-type"], entry.stands_for) == ("mine", "UdpReport", 0)
+    assert (event["source"], event["detail-type"], entry.datagram_count) == ("mine", "UdpReport", 0)
     assert event["detail"] == {
         "Number": 1,
         "At": "2001-09-09T01:46:40.000000000Z",
@@ -346,7 +347,7 @@ def test_rules_can_be_tested_on_summaries() -> None:
     ((group, *_),) = Grouper(Shape(), 1, SECOND).add(EXAMPLE, 0)
     assert matching(group) == {"article", "packet"}
     limits = Limits(Bounds(), live=True, costs_money=True)
-    reporter = Reporter(Shape(), SECOND, limits, clock=FakeClock())
+    reporter = PeriodicReport(Shape(), SECOND, limits, clock=FakeClock())
     assert matching(reporter.make(Report(), Report(kernel_drops=1))) == {"trouble"}
 
 
@@ -356,7 +357,7 @@ def test_rules_choose_among_summaries(tmp_path: Path) -> None:
     rules.write_text(json.dumps({"detail-type": ["UdpFlow"], "detail": {"Count": [{"numeric": [">", 1]}]}}))
     sink = MemorySink()
     report = execute(Job(captures=(str(MIXED),), aggregate_s=60, rules=(str(rules),), only_matching=True), sink=sink)
-    assert [entry.stands_for > 1 and len(entry.rules) for entry in sink.entries] == [1] * len(sink.entries)
+    assert [entry.datagram_count > 1 and len(entry.rules) for entry in sink.entries] == [1] * len(sink.entries)
     assert len(sink.entries) > 0
     assert report.unselected["no rule"] == report.datagrams - report.sent > 0
     assert report.adds_up()
@@ -367,7 +368,7 @@ def test_summaries_that_wait_for_the_rate_have_so_much_room() -> None:
     job = Job(interfaces=("lo",), max_rate=1, burst=1, aggregate_s=1)
     clock, report, sink = FakeClock(), Report(), MemorySink()
     delivery = Delivery(sink, report, clock=clock, sleep=clock.sleep)
-    outbox = Outbox(
+    outbox = SummaryQueue(
         delivery,
         make_limits(job, costs_money=False),
         report,
@@ -377,7 +378,7 @@ def test_summaries_that_wait_for_the_rate_have_so_much_room() -> None:
         note=lambda sentence: None,
         room=3,
     )
-    told = [Told(Entry("s", "t", "{}", None, (), 1, f"{number:032x}"), None) for number in range(10)]
+    told = [SummaryEvent(Entry("s", "t", "{}", None, (), 1, f"{number:032x}"), None) for number in range(10)]
     outbox.tell(told, 0)
     assert report.refused == {"rate limit": 6}  # one went at once, three wait
     for _ in range(3):

@@ -5,13 +5,13 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcapeda.tally import Tally
+from pcapeda.limits.heavy_hitters import HeavyHitters
 
 
 @given(st.lists(st.integers(0, 30)), st.integers(1, 40))
 def test_counts_keep_their_bound(keys: list[int], capacity: int) -> None:
     """No count is below the truth or above it by more than the stated error, and no frequent key is missing."""
-    tally: Tally[int] = Tally(capacity)
+    tally: HeavyHitters[int] = HeavyHitters(capacity)
     for key in keys:
         tally.add(key)
     truth = Counter(keys)
@@ -30,7 +30,7 @@ def test_counts_keep_their_bound(keys: list[int], capacity: int) -> None:
 
 def test_a_flood_of_different_keys_hides_no_heavy_one() -> None:
     """A thousand keys seen once each do not push out the one that is seen all the time."""
-    tally: Tally[str] = Tally(16)
+    tally: HeavyHitters[str] = HeavyHitters(16)
     for number in range(1000):
         tally.add("steady")
         tally.add(f"spoofed-{number}")

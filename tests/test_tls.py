@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
+from pcapeda.aws.bus import Bus
+from pcapeda.aws.responses import Transport
+from pcapeda.aws.session import UNCHECKED
+from pcapeda.engine.job import Job
+from pcapeda.engine.run import execute, resend
 from pcapeda.errors import BadConfig, ExitStatus, Untrusted
-from pcapeda.job import Bus, Job
 from pcapeda.model import Batch, Frame, Outcome
-from pcapeda.pipeline import execute, resend
-from pcapeda.session import UNCHECKED
-from pcapeda.sinks.aws import Transport
 from pcapeda.sinks.eventbridge import EventBridgeSink
-from pcapeda.sinks.eventbridgev2 import EventBridgeV2Sink
+from pcapeda.sinks.eventbridge_v2 import EventBridgeV2Sink
 from pcapeda.sinks.memory import MemorySink
 from tests.bus_v2 import ARN as V2
 from tests.command import FAKE_AWS, FIXTURES, pcapeda, start
@@ -167,7 +168,7 @@ def test_a_name_may_end_with_the_root(authority: Authority, monkeypatch: pytest.
     resolved(monkeypatch)
     with tls_server(authority.certificate("localhost")) as server:
         sink = EventBridgeSink(endpoint_url=f"https://localhost.:{server.port}")
-        assert sink.carrier() is not None
+        assert sink.async_sender() is not None
         assert sink.send(batch(1)) == Outcome(1)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcapeda.errors import BadRule
-from pcapeda.rules.reader import read_event
+from pcapeda.rules.json_reader import read_event
 from pcapeda.rules.rule import Rule, Target, Transformer
 from pcapeda.rules.transform import at_path, found, receives, to_json
 

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcapeda.model import Datagram, Fragment, Frame, Report, Skip
-from pcapeda.net import deep
-from pcapeda.net.extract import UNKNOWN, Extractor
+from pcapeda.dissect import scapy_fallback
+from pcapeda.dissect.extractor import UNKNOWN, Extractor
+from pcapeda.model import Datagram, Fragment, Frame, Skip
+from pcapeda.report import Report
 from tests.frames import decoded, ethernet, udp4
 from tests.reading import CAPTURES, SHARED, read_file
 
@@ -32,10 +33,10 @@ def test_the_twins_agree(path: Path) -> None:
         return
     for frame in frames[:MOST]:
         fast = decoded(frame)
-        slow = deep.decode(frame)
-        if isinstance(fast, Skip) and fast.why in UNKNOWN:
+        slow = scapy_fallback.decode(frame)
+        if isinstance(fast, Skip) and fast.reason in UNKNOWN:
             continue  # it does not know: whoever does may answer
-        if isinstance(slow, Skip) and slow.why in UNKNOWN:
+        if isinstance(slow, Skip) and slow.reason in UNKNOWN:
             continue
         assert told(slow) == told(fast), frame.number
 
@@ -50,7 +51,7 @@ def test_no_bytes_make_a_decoder_raise(linktype: int, frames: list[bytes], decap
     extractor = Extractor(report, decapsulate=decapsulate)
     for number, data in enumerate(frames, 1):
         extractor.feed(Frame(number, linktype, data, len(data), None, number))
-        deep.decode(Frame(number, linktype, data, len(data), None, number), decapsulate)
+        scapy_fallback.decode(Frame(number, linktype, data, len(data), None, number), decapsulate)
     extractor.finish()
     report.sent = report.datagrams + report.reassembled
     assert report.adds_up()
@@ -68,6 +69,6 @@ def test_a_broken_packet_is_never_fatal(payload: bytes, breaks: list[tuple[int, 
         if at < len(data):
             data[at] = value
     frame = Frame(1, 1, bytes(data[: max(cut, 1)]), len(data), None, 1)
-    fast, slow = decoded(frame), deep.decode(frame)
-    unknown = [one for one in (fast, slow) if isinstance(one, Skip) and one.why in UNKNOWN]
+    fast, slow = decoded(frame), scapy_fallback.decode(frame)
+    unknown = [one for one in (fast, slow) if isinstance(one, Skip) and one.reason in UNKNOWN]
     assert unknown or told(fast) == told(slow)

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from pcapeda.parts import rate_in_force
-from pcapeda.pipeline import Bus, Job
+from pcapeda.engine.build import rate_in_force
+from pcapeda.engine.run import Bus, Job
 from tests.bus_v2 import ARN, WRONG_ARN, BusV2, bus_v2
 from tests.command import FAKE_AWS, FIXTURES, pcapeda
 from tests.frames import ethernet, udp4

@@ -9,8 +9,9 @@ from zlib import crc32
 
 import pytest
 
-from pcapeda.model import Datagram, Fragment, Frame, Report, Skip, Why
-from pcapeda.net.extract import Extractor
+from pcapeda.dissect.extractor import Extractor
+from pcapeda.model import Datagram, Fragment, Frame, Skip, SkipReason
+from pcapeda.report import Report
 from tests.frames import decoded
 
 # RFC 768: source port, destination port, length, checksum 0 (none), data
@@ -361,13 +362,13 @@ def extract(text: str, *, linktype: int = 1, decapsulate: bool = False) -> Datag
 
 def test_every_table_row_has_one() -> None:
     """No link type, and no port of a tunnel, is in the walker's tables without a vector here."""
-    from pcapeda.net import ports as known
-    from pcapeda.net import walk
+    from pcapeda.dissect import tables
+    from pcapeda.dissect import tunnel_ports as known
 
     links = {vector.linktype for vector in LINKS} | {1}
     alike = {11: 100, 12: 101, 14: 101, 16: 106, 18: 106, 19: 106, 112: 104}  # the same under another number
     alike |= dict.fromkeys((133, 167, 179, 180, 181, 183), 178)  # Juniper's, one function
-    assert {linktype for linktype in walk.LINK if alike.get(linktype, linktype) not in links} == set()
+    assert {linktype for linktype in tables.LINK if alike.get(linktype, linktype) not in links} == set()
     ports = {int(vector.via.split()[2].partition(":")[2]) for vector in TUNNELS}
     assert set(known.PORTS) - ports == {2123}  # another port of GTP
 
@@ -438,19 +439,19 @@ def test_fragment_6() -> None:
 
 def test_udp_lite() -> None:
     """RFC 3828: protocol 136 is not UDP and has a name of its own."""
-    assert extract(over(136, UDP)) == Skip(Why.UDP_LITE, "udp-lite", 34, 1)
+    assert extract(over(136, UDP)) == Skip(SkipReason.UDP_LITE, "udp-lite", 34, 1)
 
 
 def test_esp() -> None:
     """RFC 4303: what ESP carries cannot be read."""
-    assert extract(over(50, "00000001 00000001" + UDP)) == Skip(Why.ENCRYPTED, "esp", 34, 1)
+    assert extract(over(50, "00000001 00000001" + UDP)) == Skip(SkipReason.ENCRYPTED, "esp", 34, 1)
 
 
 def test_icmp_quote() -> None:
     """RFC 792: the datagram that an error message cites is not one of this capture."""
-    assert extract(over(1, "03 03 0000 00000000" + IP4)) == Skip(Why.NOT_UDP, "icmp", 34, 1)
+    assert extract(over(1, "03 03 0000 00000000" + IP4)) == Skip(SkipReason.NOT_UDP, "icmp", 34, 1)
 
 
 def test_protected_802_11() -> None:
     """IEEE 802.11-2020 9.2.4.1.9: the body of a protected frame cannot be read."""
-    assert extract("0841" + DOT11[4:] + SNAP, linktype=105) == Skip(Why.ENCRYPTED, "802.11", 0, 1)
+    assert extract("0841" + DOT11[4:] + SNAP, linktype=105) == Skip(SkipReason.ENCRYPTED, "802.11", 0, 1)

@@ -7,8 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcapeda.model import Batch, Datagram, Entry, Report, Why
-from pcapeda.view import PrettySink, hex_rows, open_console, payload_rows, printable, progress_words, show_summary, usd
+from pcapeda.model import Batch, Datagram, Entry, SkipReason
+from pcapeda.report import Report
+from pcapeda.ui.terminal import (
+    PrettySink,
+    hex_rows,
+    open_console,
+    payload_rows,
+    printable,
+    progress_words,
+    show_summary,
+    usd,
+)
 
 
 def entry(payload: bytes, **changes: object) -> Entry:
@@ -105,7 +115,7 @@ def test_text_wraps_at_the_width_and_keeps_its_lines() -> None:
 def test_the_summary_is_the_law_of_conservation() -> None:
     """Every count a person needs to see that nothing is missing."""
     report = Report(frames=10, datagrams=6, fragments=2, used=2, reassembled=1, sent=5)
-    report.skips[Why.NOT_UDP, "tcp"] = 2
+    report.skips[SkipReason.NOT_UDP, "tcp"] = 2
     report.refused["ThrottlingException"] = 2
     report.remember("ThrottlingException", "Rate exceeded")
     assert report.adds_up()

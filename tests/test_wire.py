@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcapeda.model import Datagram, Fragment, Frame, Skip, Why
-from pcapeda.net import walk, wire
-from pcapeda.net.extract import UNKNOWN
-from pcapeda.net.ports import PORTS
-from pcapeda.net.udp import residue
+from pcapeda.capture.checksum import residue
+from pcapeda.dissect import fast_path, tables
+from pcapeda.dissect.extractor import UNKNOWN
+from pcapeda.dissect.tunnel_ports import PORTS
+from pcapeda.model import Datagram, Fragment, Frame, Skip, SkipReason
 from tests import stacks
 from tests.frames import decoded
 from tests.stacks import HOST6, PEER6, checksum, ether, hexed, ip4, ip6, udp
@@ -39,7 +39,7 @@ class TestLengths:
         data = ether(0x0800, ip4(udp(length=length))) if version == 4 else ether(0x86DD, ip6(udp6(length=length)))
         found = decode(data)
         assert isinstance(found, Skip)
-        assert found.why is Why.BAD_LENGTH
+        assert found.reason is SkipReason.BAD_LENGTH
 
     def test_an_empty_datagram(self) -> None:
         """A length of 8 is a datagram without payload."""
@@ -58,7 +58,7 @@ class TestLengths:
         """A header length below five words, or another version, makes no sense."""
         found = decode(ether(0x0800, ip4(first=first)))
         assert isinstance(found, Skip)
-        assert found.why is Why.MALFORMED
+        assert found.reason is SkipReason.MALFORMED
 
 
 class TestCuts:
@@ -83,13 +83,13 @@ class TestCuts:
         data = ether(0x0800, ip4())
         found = decode(data[:size], length=len(data))
         assert isinstance(found, Skip)
-        assert found.why is Why.CUT
+        assert found.reason is SkipReason.CUT
 
     def test_headers_that_were_never_whole(self) -> None:
         """A frame that was as short on the wire is malformed, not cut."""
         found = decode(ether(0x0800, ip4())[:20])
         assert isinstance(found, Skip)
-        assert found.why is Why.MALFORMED
+        assert found.reason is SkipReason.MALFORMED
 
 
 class TestChecksums:
@@ -126,15 +126,15 @@ def test_it_says_what_it_does_not_know() -> None:
     """Only a Skip of unknown link or layer may be asked of others; the rest is final."""
     unknown = [decode(ether(0x8847, bytes(40))), decode(bytes(40), linktype=105), decode(ether(0x0800, ip4(b"", 47)))]
     known = [decode(ether(0x0806, bytes(28))), decode(ether(0x0800, ip4(bytes(20), 6))), decode(b"\0")]
-    assert all(isinstance(found, Skip) and found.why in UNKNOWN for found in unknown)
-    assert all(isinstance(found, Skip) and found.why not in UNKNOWN for found in known)
+    assert all(isinstance(found, Skip) and found.reason in UNKNOWN for found in unknown)
+    assert all(isinstance(found, Skip) and found.reason not in UNKNOWN for found in known)
 
 
 def test_too_many_tags() -> None:
     """A stack of VLAN tags without end is cut."""
     found = decode(bytes(12) + hexed("8100 0001") * 1000)
     assert isinstance(found, Skip)
-    assert found.why is Why.TOO_DEEP
+    assert found.reason is SkipReason.TOO_DEEP
 
 
 @given(
@@ -145,9 +145,9 @@ def test_any_bytes(linktype: int, data: bytes, more: int) -> None:
     frame = Frame(None, linktype, data, len(data) + more, None, 1)
     found = decoded(frame)
     if isinstance(found, Skip):
-        assert found.why in UNKNOWN or isinstance(walk.decode(frame), Skip)
+        assert found.reason in UNKNOWN or isinstance(tables.decode(frame), Skip)
     else:
-        assert walk.decode(frame) == found
+        assert tables.decode(frame) == found
 
 
 EVERYTHING = list(stacks.everything())
@@ -177,7 +177,7 @@ def test_tcp_with_a_total_length_that_cannot_be(total: int, tags: bytes) -> None
     data = bytes(12) + tags + hexed("0800") + ip4(bytes(20), 6, total=total)
     found = decoded(Frame(1, 1, data, len(data), None, 1))
     assert isinstance(found, Skip)
-    assert found.why is (Why.MALFORMED if 0 < total < 20 else Why.NOT_UDP)
+    assert found.reason is (SkipReason.MALFORMED if 0 < total < 20 else SkipReason.NOT_UDP)
 
 
 def test_what_may_be_a_tunnel_is_odd() -> None:
@@ -185,7 +185,7 @@ def test_what_may_be_a_tunnel_is_odd() -> None:
     for source, destination in [(4789, 40000), (40000, 4789), (40000, 514)]:
         data = ether(0x0800, ip4(udp(sport=source, dport=destination)))
         frame = Frame(1, 1, data, len(data), None, 1)
-        datagrams, _, odd, _ = wire.glance((frame,), PORTS)
+        datagrams, _, odd, _ = fast_path.decode_block((frame,), PORTS)
         if destination == 514:
             assert (len(datagrams), odd) == (1, [])
         else:
@@ -209,8 +209,8 @@ def test_the_usual_link_layers_are_plain() -> None:
                 data = kind + hexed("0000 00000001 0001 00 06") + bytes(8) + packet
             else:
                 data = head + (kind if head else b"") + packet
-            glance = wire.glance((Frame(1, linktype, data, len(data), None, 1),))
-            assert len(glance.datagrams) == 1, (linktype, data.hex())
+            decode_block = fast_path.decode_block((Frame(1, linktype, data, len(data), None, 1),))
+            assert len(decode_block.datagrams) == 1, (linktype, data.hex())
 
 
 @pytest.mark.parametrize("size", [*range(5), *range(108, 117), *range(508, 517), *range(1020, 1030), 65_515])

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pcapeda.capture.writer import CaptureWriter
 from pcapeda.errors import BadConfig, CannotWrite, ExitStatus
 from pcapeda.model import Frame
-from pcapeda.net.write import CaptureWriter
 from tests import tshark
 from tests.reading import CAPTURES, read_bytes, read_file
 

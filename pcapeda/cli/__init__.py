@@ -37,11 +37,11 @@ def version_asked(wanted: bool) -> None:
 def complain(error: PcapedaError) -> None:
     """Say what is wrong, in the way that was asked for."""
     if json_asked(sys.argv[1:]):
-        from pcapeda.log import JsonLog
+        from pcapeda.ui.json_log import JsonLog
 
         JsonLog().complain(error)
     else:
-        from pcapeda.view import complain as say
+        from pcapeda.ui.terminal import complain as say
 
         say(error)
 
@@ -49,7 +49,7 @@ def complain(error: PcapedaError) -> None:
 def warn(sentence: str) -> None:
     """Say what is doubtful, in the way that was asked for."""
     if json_asked(sys.argv[1:]):
-        from pcapeda.log import JsonLog
+        from pcapeda.ui.json_log import JsonLog
 
         JsonLog().note(sentence)
     else:
@@ -93,7 +93,7 @@ def show_defect(kind: type[BaseException], error: BaseException | None, trace: T
     """The trace of a defect, which may hold words of others, without secrets."""
     import traceback
 
-    from pcapeda.mask import masked
+    from pcapeda.safety.masking import masked
 
     sys.stderr.write(masked("".join(traceback.format_exception(kind, error, trace))))
 
@@ -102,9 +102,9 @@ def main() -> NoReturn:
     """Run the command line. Every foreseeable problem is one line on stderr and a documented exit code."""
     take_over()
     if json_asked(sys.argv[1:]):
-        from pcapeda import log
+        from pcapeda.ui import json_log
 
-        log.take_over()
+        json_log.take_over()
     else:
         sys.excepthook = show_defect
     try:

@@ -37,6 +37,6 @@ def show_help(
 
 def show_version() -> None:
     """Show the version."""
-    from pcapeda import __version__
+    from pcapeda._version import __version__
 
     typer.echo(f"pcapeda {__version__}")

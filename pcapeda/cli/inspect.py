@@ -11,8 +11,8 @@ from pcapeda.cli.interfaces import Format
 from pcapeda.cli.running import stopped_by_signals
 
 if TYPE_CHECKING:
-    from pcapeda.model import Report
-    from pcapeda.sinks.survey import SurveySink
+    from pcapeda.report import Report
+    from pcapeda.sinks.traffic_stats import TrafficStatsSink
 
 TOP = 10
 
@@ -32,12 +32,12 @@ def inspect(
     ] = Format.PRETTY,
 ) -> None:
     """Show what captures hold, and what replaying them would cost."""
+    from pcapeda.dissect.tunnel_ports import parse
+    from pcapeda.engine.job import Job
+    from pcapeda.engine.run import execute
     from pcapeda.events.shape import Shape
-    from pcapeda.job import Job
-    from pcapeda.net.ports import parse
-    from pcapeda.pipeline import execute
-    from pcapeda.sinks.survey import SurveySink
-    from pcapeda.view import Talk, open_console
+    from pcapeda.sinks.traffic_stats import TrafficStatsSink
+    from pcapeda.ui.terminal import ConsoleReporter, open_console
 
     job = Job(
         captures=tuple(captures),
@@ -47,11 +47,11 @@ def inspect(
         tunnels=parse(tunnel or ()),
         shape=Shape(shape.value),
     )
-    survey = SurveySink()
-    talk = Talk(open_console(sys.stderr), progress=True, costs_money=False)
+    survey = TrafficStatsSink()
+    talk = ConsoleReporter(open_console(sys.stderr), progress=True, costs_money=False)
     with stopped_by_signals(talk.stopped) as stop:
         try:
-            report = execute(job, sink=survey, watcher=talk, stop=stop)
+            report = execute(job, sink=survey, observer=talk, stop=stop)
         finally:
             talk.close()
     if output is Format.JSON:
@@ -61,10 +61,10 @@ def inspect(
     raise typer.Exit(report.status())
 
 
-def as_data(report: "Report", survey: "SurveySink") -> dict[str, Any]:
+def as_data(report: "Report", survey: "TrafficStatsSink") -> dict[str, Any]:
     """The findings as JSON data; sizes in bytes, times in ISO 8601 (UTC), cost in USD."""
-    from pcapeda.events import quotas
-    from pcapeda.model import time_text
+    from pcapeda.aws import quotas
+    from pcapeda.units import time_text
 
     span = (report.last_ns or 0) - (report.first_ns or 0)
     return {
@@ -79,7 +79,8 @@ def as_data(report: "Report", survey: "SurveySink") -> dict[str, Any]:
             "Waiting": report.held,
         },
         "Skipped": [
-            {"Why": why.value, "Layer": layer, "Count": count} for (why, layer), count in report.skips.most_common()
+            {"SkipReason": why.value, "Layer": layer, "Count": count}
+            for (why, layer), count in report.skips.most_common()
         ],
         "NotSelected": dict(report.unselected),
         "FirstTime": None if report.first_ns is None else time_text(report.first_ns),
@@ -107,11 +108,11 @@ def as_data(report: "Report", survey: "SurveySink") -> dict[str, Any]:
     }
 
 
-def show(report: "Report", survey: "SurveySink") -> None:
+def show(report: "Report", survey: "TrafficStatsSink") -> None:
     """The findings as tables on standard output."""
-    from pcapeda.events import quotas
-    from pcapeda.model import time_text
-    from pcapeda.view import SERVICES, open_console, plural, show_summary, show_table, usd
+    from pcapeda.aws import quotas
+    from pcapeda.ui.terminal import SERVICES, open_console, plural, show_summary, show_table, usd
+    from pcapeda.units import time_text
 
     console = open_console(sys.stdout)
     show_summary(report, console, delivered="counted", costs_money=False)

@@ -21,13 +21,13 @@ def interfaces(
     ] = Format.PRETTY,
 ) -> None:
     """List the network interfaces that sniff can listen on."""
-    from pcapeda.net.live import interfaces as list_interfaces
+    from pcapeda.capture.interface import interfaces as list_interfaces
 
     found = list_interfaces()
     if output is Format.JSON:
         typer.echo(json.dumps([one._asdict() for one in found], indent=2))
         return
-    from pcapeda.view import open_console, show_table
+    from pcapeda.ui.terminal import open_console, show_table
 
     rows = [
         (one.name, "up" if one.up else "down", one.linktype, one.mac or "", " ".join(one.addresses)) for one in found

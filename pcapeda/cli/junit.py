@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from pcapeda.errors import PcapedaError
-from pcapeda.visible import visible, xml_text
+from pcapeda.safety.visible import visible, xml_text
 
 if TYPE_CHECKING:
-    from pcapeda.suite import Result
+    from pcapeda.ruletest.suite import Result
 
 RUNS = "runs"
 """The test that fails when something could not be read, resolved or was damaged."""
@@ -28,7 +28,7 @@ def kept_for_junit(broken: dict[str, PcapedaError], name: str, wanted: bool) -> 
 
 def junit(results: "Sequence[Result]", broken: Mapping[str, PcapedaError]) -> str:
     """A test suite for each result, a test for each expectation; and one that is an error for what could not be run."""
-    from pcapeda.suite import case_names
+    from pcapeda.ruletest.suite import case_names
 
     root = ElementTree.Element("testsuites")
     for result in results:

@@ -64,10 +64,10 @@ def replay(
     with ExitStack() as stack:
         workers = None
         if jobs > 1:
-            from pcapeda.workers import Workers
+            from pcapeda.engine.worker_processes import Workers
 
             workers = stack.enter_context(Workers(jobs - 1))  # they get ready while this process does
-        from pcapeda.parts import forecast
+        from pcapeda.engine.build import forecast
 
         job = make_job(
             given,

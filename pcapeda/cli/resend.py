@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from pcapeda.cli import options
-from pcapeda.cli.running import open_voice, stopped_by_signals
+from pcapeda.cli.running import open_reporter, stopped_by_signals
 
 
 def resend(
@@ -36,11 +36,11 @@ def resend(
     """
     from dataclasses import replace
 
+    from pcapeda.aws import quotas
+    from pcapeda.aws.bus import Bus
+    from pcapeda.engine.build import spool_target
+    from pcapeda.engine.run import resend as deliver
     from pcapeda.errors import BadConfig
-    from pcapeda.events import quotas
-    from pcapeda.job import Bus
-    from pcapeda.parts import spool_target
-    from pcapeda.pipeline import resend as deliver
 
     if dead and limited:
         raise BadConfig("--dead and --limited are two places in a spool: give one of them")
@@ -62,19 +62,19 @@ def resend(
         target = replace(target, raw=True)
     target.check()
     tariff = quotas.tariff(v2=target.v2, price=price)
-    voice = open_voice({"log": log, "quiet": quiet}, costs_money=True, tariff=tariff, progress=True)
-    with stopped_by_signals(voice.stopped) as stop, closing(voice):
+    reporter = open_reporter({"log": log, "quiet": quiet}, costs_money=True, tariff=tariff, progress=True)
+    with stopped_by_signals(reporter.stopped) as stop, closing(reporter):
         report = deliver(
             folder,
             target if known else None,
             aside=aside,
             grace_s=grace,
             patience_s=patience,
-            watcher=voice,
+            observer=reporter,
             stop=stop,
-            on_step=voice.drained,
+            on_step=reporter.drained,
         )
     if report.ended_by is not None:
-        voice.complain(report.ended_by)
-    voice.summary(report)
+        reporter.complain(report.ended_by)
+    reporter.summary(report)
     raise typer.Exit(report.status())

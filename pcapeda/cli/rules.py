@@ -16,12 +16,12 @@ from pcapeda.cli.page import Application
 from pcapeda.cli.running import parameters_of, stopped_by_signals
 from pcapeda.cli.schema import EventKind
 from pcapeda.errors import BadConfig, ExitStatus, PcapedaError
-from pcapeda.visible import json_of, visible
+from pcapeda.safety.visible import json_of, visible
 
 if TYPE_CHECKING:
     from pcapeda.rules.dialects import Dialect
-    from pcapeda.rules.load import Loaded
-    from pcapeda.suite import Result, Suite
+    from pcapeda.rules.sources.load import Loaded
+    from pcapeda.ruletest.suite import Result, Suite
 
 app = Application(help="Test event rules offline: which rule matches which packet, and why not.")
 
@@ -117,12 +117,12 @@ def try_rules(
     ] = Findings.PRETTY,
 ) -> None:
     """Say which rule matches which datagram of captures, and what falls through."""
-    from pcapeda.events.quotas import check_identity
+    from pcapeda.aws.quotas import check_identity
+    from pcapeda.dissect.tunnel_ports import parse
     from pcapeda.events.shape import Shape
     from pcapeda.model import ACCOUNT, REGION
-    from pcapeda.net.ports import parse
-    from pcapeda.suite import Suite, is_suite, read_suite, run_suite, with_expectations, with_folders
-    from pcapeda.view import complain, stopped_at_once
+    from pcapeda.ruletest.suite import Suite, is_suite, read_suite, run_suite, with_expectations, with_folders
+    from pcapeda.ui.terminal import complain, stopped_at_once
 
     if not rules:
         captures = with_folders(captures)
@@ -194,7 +194,7 @@ def load_rules(
 ) -> "Loaded":
     """Rules from wherever they are, with what could not be resolved, or has no sense in the dialect, said on stderr."""
     from pcapeda.rules.dialects import in_dialect
-    from pcapeda.rules.load import load
+    from pcapeda.rules.sources.load import load
 
     account, where = suite.given_place() if suite is not None else (None, None)
     where = region or where
@@ -210,7 +210,7 @@ def load_rules(
 def tell_bus(loaded: "Loaded", given: str | None) -> str:
     """The bus that rules are tried on; said on stderr where it is not plain, or where no rule is on it."""
     from pcapeda.rules.buses import bus_notes, bus_of
-    from pcapeda.visible import visible
+    from pcapeda.safety.visible import visible
 
     bus = bus_of(loaded.rules, given)
     for sentence in bus_notes(loaded.rules, bus, given, some=False):
@@ -270,7 +270,7 @@ def explain(
     bus = tell_bus(loaded, bus)
     told = []
     for rule in loaded.rules:
-        silent = rule.silent(bus)
+        silent = rule.inactive_reason(bus)
         explanation = rule.pattern.explain(event) if rule.pattern is not None else None
         told.append((rule, silent, explanation))
     if output is Format.JSON:
@@ -294,9 +294,9 @@ def _event_of_frame(
 ) -> dict[str, Any]:
     from dataclasses import replace
 
-    from pcapeda.job import check_raw
-    from pcapeda.net.ports import parse
-    from pcapeda.pipeline import datagrams
+    from pcapeda.dissect.tunnel_ports import parse
+    from pcapeda.engine.job import check_raw
+    from pcapeda.engine.run import datagrams
     from pcapeda.rules.dialects import event_of
 
     if dialect == "v2-raw":
@@ -313,7 +313,7 @@ def _event_of_frame(
 
 
 def _event_of_file(path: str, dialect: "Dialect") -> Any:
-    from pcapeda.rules.reader import read_event
+    from pcapeda.rules.json_reader import read_event
 
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
@@ -343,9 +343,9 @@ def lint(
     output: Annotated[Format, typer.Option("-o", "--output", help="For people or for programs.")] = Format.PRETTY,
 ) -> None:
     """Find rules that are invalid, can never match what pcapeda emits, overlap, or would surprise."""
+    from pcapeda.engine.job import check_raw
     from pcapeda.events.schema import IDENTITIES, metadata_schema, schema
     from pcapeda.events.shape import IDENTITY, Shape
-    from pcapeda.job import check_raw
     from pcapeda.rules.dialects import FILTER_BYTES
     from pcapeda.rules.lint import QUOTA
     from pcapeda.rules.lint import lint as find

@@ -5,15 +5,15 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pcapeda.model import time_text
 from pcapeda.rules.rule import Rule
-from pcapeda.trial import Trial, Tried, event_name
-from pcapeda.view import open_console, plural, show_table
-from pcapeda.visible import visible, visible_json
+from pcapeda.ruletest.coverage import Coverage, RuleResult, event_name
+from pcapeda.safety.visible import visible, visible_json
+from pcapeda.ui.terminal import open_console, plural, show_table
+from pcapeda.units import time_text
 
 if TYPE_CHECKING:
     from pcapeda.rules.explain import Explanation
-    from pcapeda.suite import Result
+    from pcapeda.ruletest.suite import Result
 
 TOP = 10
 
@@ -66,8 +66,8 @@ def _block(text: str, indent: str = "  ") -> str:
     return indent + visible(text, keep="\n").replace("\n", f"\n{indent}")
 
 
-def _row(one: Tried, trial: Trial) -> tuple[str, ...]:
-    silent = one.rule.silent(trial.bus)
+def _row(one: RuleResult, trial: Coverage) -> tuple[str, ...]:
+    silent = one.rule.inactive_reason(trial.bus)
     if silent:
         words = "unusable (why: above)" if one.rule.problem else silent
         return one.rule.name, "–", "", words, "", _targets(one.rule)
@@ -81,7 +81,7 @@ def _targets(rule: Rule) -> str:
     return ", ".join(target.id for target in rule.targets)
 
 
-def received(one: Tried) -> list[dict[str, Any]]:
+def received(one: RuleResult) -> list[dict[str, Any]]:
     """What each target of a rule receives of its sample events."""
     from pcapeda.errors import BadRule
     from pcapeda.rules.transform import receives
@@ -117,7 +117,7 @@ def show_rules(rules: Sequence[Rule], bus: str | None) -> None:
         (
             rule.name,
             rule.bus,
-            rule.silent(bus) or rule.state.lower(),
+            rule.inactive_reason(bus) or rule.state.lower(),
             _targets(rule),
             rule.pattern.text if rule.pattern is not None else rule.schedule or "",
             rule.origin,

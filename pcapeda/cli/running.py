@@ -16,14 +16,15 @@ from pcapeda.cli.options import Log, Output
 from pcapeda.errors import BadConfig, ExitStatus, OutputClosed
 
 if TYPE_CHECKING:
-    from pcapeda.events.quotas import Tariff
-    from pcapeda.job import Job
-    from pcapeda.log import JsonLog
-    from pcapeda.metrics import Metrics
-    from pcapeda.model import Entry, Report, Sink
-    from pcapeda.privileges import Account
-    from pcapeda.view import Talk
-    from pcapeda.workers import Workers
+    from pcapeda.aws.quotas import Tariff
+    from pcapeda.cli.privileges import Account
+    from pcapeda.engine.job import Job
+    from pcapeda.engine.worker_processes import Workers
+    from pcapeda.model import Entry, Sink
+    from pcapeda.report import Report
+    from pcapeda.ui.json_log import JsonLog
+    from pcapeda.ui.prometheus import Metrics
+    from pcapeda.ui.terminal import ConsoleReporter
 
 
 def check_output(job: "Job", given: Mapping[str, Any]) -> None:
@@ -37,18 +38,19 @@ def check_output(job: "Job", given: Mapping[str, Any]) -> None:
 def choose_sink(job: "Job", given: Mapping[str, Any]) -> "Sink":
     """A bus, or for a dry run the terminal or a pipe."""
     if not given["dry_run"]:
-        from pcapeda.parts import event_bus
+        from pcapeda.engine.build import event_bus
 
         return event_bus(job.bus)
     output = given["output"] or (Output.PRETTY if sys.stdout.isatty() else Output.JSONL)
     if output is Output.PRETTY:
         if job.jobs > 1:
             raise BadConfig("--jobs is for machines that read: a person cannot keep up", hint="add -o jsonl")
-        from pcapeda.view import PrettySink, open_console
+        from pcapeda.ui.terminal import PrettySink, open_console
 
         return PrettySink(open_console(sys.stdout), whole=given["verbose"], rules=bool(job.rules))
-    from pcapeda.model import REGION, EventLines, entry_lines, entry_v2_lines
-    from pcapeda.sinks.lines import LineSink
+    from pcapeda.aws.wire import EventLines, entry_lines, entry_v2_lines
+    from pcapeda.model import REGION
+    from pcapeda.sinks.jsonl import JsonlSink
 
     region = job.bus.region or REGION
 
@@ -68,8 +70,8 @@ def choose_sink(job: "Job", given: Mapping[str, Any]) -> "Sink":
         )
 
     if output is Output.ENTRIES:
-        return LineSink(sys.stdout, as_entries)
-    return LineSink(sys.stdout, with_rules if job.rules else as_events)
+        return JsonlSink(sys.stdout, as_entries)
+    return JsonlSink(sys.stdout, with_rules if job.rules else as_events)
 
 
 def carry_out(
@@ -86,14 +88,14 @@ def carry_out(
     needs rights (sockets, a port) is claimed before, all else is opened as that user. `workers` are the processes of a
     job of several.
     """
-    from pcapeda.events.quotas import FREE
-    from pcapeda.parts import live_source
-    from pcapeda.pipeline import execute
+    from pcapeda.aws.quotas import FREE
+    from pcapeda.engine.build import live_source
+    from pcapeda.engine.run import execute
 
     check_output(job, given)
     costs_money = not given["dry_run"]
     same_screen = not costs_money and sys.stdout.isatty()
-    voice = open_voice(given, costs_money=costs_money, tariff=job.tariff, progress=not same_screen)
+    reporter = open_reporter(given, costs_money=costs_money, tariff=job.tariff, progress=not same_screen)
     with ExitStack() as stack:
         account = find_account(drop_to)
         metrics = open_metrics(given, tariff=job.tariff if costs_money else FREE)
@@ -103,31 +105,31 @@ def carry_out(
             stack.callback(source.close)
             source.claim()
         if account is not None:
-            from pcapeda.privileges import drop
+            from pcapeda.cli.privileges import drop
 
             drop(account)
         sink = choose_sink(job, given)
-        stop = stack.enter_context(stopped_by_signals(voice.stopped))
+        stop = stack.enter_context(stopped_by_signals(reporter.stopped))
         stack.callback(sink.close)
-        stack.callback(voice.close)
+        stack.callback(reporter.close)
         if metrics is not None:
             metrics.start()
-            voice.say(f"metrics on {metrics.place}")
+            reporter.say(f"metrics on {metrics.place}")
         if costs_money:
-            voice.say(first_words(job))
-        watcher = voice if metrics is None else AlsoCounted(voice, metrics)
-        report = execute(job, sink=sink, watcher=watcher, stop=stop, source=source, workers=workers)
+            reporter.say(first_words(job))
+        observer = reporter if metrics is None else AlsoCounted(reporter, metrics)
+        report = execute(job, sink=sink, observer=observer, stop=stop, source=source, workers=workers)
     if isinstance(report.ended_by, OutputClosed):
         return report.status()
     if report.ended_by is not None:
-        voice.complain(report.ended_by)
-    voice.summary(report, brief=report.bad_inputs > 0 and report.frames == 0)
+        reporter.complain(report.ended_by)
+    reporter.summary(report, brief=report.bad_inputs > 0 and report.frames == 0)
     if report.events_spooled and job.spool is not None:
-        from pcapeda.view import plural
+        from pcapeda.ui.terminal import plural
 
-        voice.note(f"{plural(report.events_spooled, 'event')} in the spool: pcapeda resend {job.spool}")
+        reporter.note(f"{plural(report.events_spooled, 'event')} in the spool: pcapeda resend {job.spool}")
     if report.limited and job.spool is not None:
-        voice.note(f"what limits kept back is there, too: pcapeda resend {job.spool} --limited")
+        reporter.note(f"what limits kept back is there, too: pcapeda resend {job.spool} --limited")
     return report.status()
 
 
@@ -135,7 +137,7 @@ def find_account(drop_to: str | None) -> "Account | None":
     """Whom to become, if so asked. Raises `BadConfig`."""
     if drop_to is None:
         return None
-    from pcapeda.privileges import account
+    from pcapeda.cli.privileges import account
 
     return account(drop_to)
 
@@ -144,29 +146,31 @@ def open_metrics(given: Mapping[str, Any], *, tariff: "Tariff") -> "Metrics | No
     """The endpoint that was asked for, with its port taken. Raises `BadConfig`, `NoRights`."""
     if given["metrics"] is None:
         return None
-    from pcapeda.metrics import Metrics
+    from pcapeda.ui.prometheus import Metrics
 
     return Metrics(given["metrics"], tariff=tariff)
 
 
-def open_voice(given: Mapping[str, Any], *, costs_money: bool, tariff: "Tariff", progress: bool) -> "Talk | JsonLog":
+def open_reporter(
+    given: Mapping[str, Any], *, costs_money: bool, tariff: "Tariff", progress: bool
+) -> "ConsoleReporter | JsonLog":
     """What speaks on stderr: sentences for a person, or JSON lines for a program."""
     if given["log"] is Log.JSON:
-        from pcapeda.log import JsonLog
+        from pcapeda.ui.json_log import JsonLog
 
         return JsonLog(quiet=given["quiet"], costs_money=costs_money, tariff=tariff)
-    from pcapeda.view import Talk, open_console
+    from pcapeda.ui.terminal import ConsoleReporter, open_console
 
     console = open_console(sys.stderr)
-    return Talk(console, quiet=given["quiet"], progress=progress, costs_money=costs_money, tariff=tariff)
+    return ConsoleReporter(console, quiet=given["quiet"], progress=progress, costs_money=costs_money, tariff=tariff)
 
 
 class AlsoCounted:
     """A watcher whose counts metrics get, too."""
 
-    def __init__(self, voice: "Talk | JsonLog", metrics: "Metrics") -> None:
-        self.note, self.say = voice.note, voice.say
-        self._ticks = (voice.tick, metrics.tick)
+    def __init__(self, reporter: "ConsoleReporter | JsonLog", metrics: "Metrics") -> None:
+        self.note, self.say = reporter.note, reporter.say
+        self._ticks = (reporter.tick, metrics.tick)
 
     def tick(self, report: "Report", reading: "Report", position: int, size: int | None) -> None:
         """Hand the counts to both."""
@@ -204,10 +208,11 @@ def make_job(given: Mapping[str, Any], **own: Any) -> "Job":
 
     Raises `BadConfig` for what cannot be honoured, or what EventBridge would refuse in every event.
     """
-    from pcapeda.events.quotas import check_identity
+    from pcapeda.aws.bus import Bus
+    from pcapeda.aws.quotas import check_identity
+    from pcapeda.dissect.tunnel_ports import parse
+    from pcapeda.engine.job import Job
     from pcapeda.events.shape import Shape
-    from pcapeda.job import Bus, Job
-    from pcapeda.net.ports import parse
 
     resources = tuple(given["resource"] or ())
     check_identity(given["source"], given["detail_type"], resources, given["bus"])
@@ -269,7 +274,7 @@ def make_job(given: Mapping[str, Any], **own: Any) -> "Job":
 
 def groups_of(*, ordered: bool, groups: int | None) -> int | None:
     """How many groups flows are hashed into, None where no order is kept. Raises `BadConfig`."""
-    from pcapeda.events.quotas import GROUPS_V2
+    from pcapeda.aws.quotas import GROUPS_V2
 
     if groups is not None and not ordered:
         raise BadConfig("--groups says how --ordered keeps the order: give --ordered too")
@@ -282,7 +287,7 @@ def parse_sample(text: str | None) -> int | None:
         return None
     match = re.fullmatch(r"1/([1-9][0-9]{0,8})", text, re.ASCII)
     if match is None:
-        from pcapeda.events.quotas import shown
+        from pcapeda.aws.quotas import shown
 
         raise BadConfig(f"--sample {shown(text)}: not a share of flows", hint="as in --sample 1/100")
     return int(match[1])
@@ -290,7 +295,7 @@ def parse_sample(text: str | None) -> int | None:
 
 def parameters_of(given: list[str] | None) -> dict[str, str]:
     """`--parameter K=V`, and the files of `--parameter @FILE`, as a mapping; values win. Raises `BadConfig`."""
-    from pcapeda.rules.assembly import read_parameters
+    from pcapeda.rules.sources.assembly import read_parameters
 
     parameters: dict[str, str] = {}
     held: dict[str, str] = {}

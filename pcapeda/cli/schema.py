@@ -24,7 +24,7 @@ def schema(
 ) -> None:
     """Print the JSON Schema of the events of a shape, or of suite files."""
     if suite:
-        from pcapeda.suite import schema as schema_of_suites
+        from pcapeda.ruletest.suite import schema as schema_of_suites
 
         typer.echo(json.dumps(schema_of_suites(), indent=2))
         return

@@ -50,7 +50,7 @@ def sniff(
     To a bus, 50 events a second at most and 10 of one source, unless --max-rate and --max-rate-per-source say
     otherwise: a flood must not become a bill.
     """
-    from pcapeda.parts import rate_in_force
+    from pcapeda.engine.build import rate_in_force
 
     job = make_job(given, interfaces=tuple(interface), duration_s=duration, write=write, buffer_mib=buffer_mib)
     raise typer.Exit(carry_out(job, given, first_words=rate_in_force, drop_to=drop_privileges))

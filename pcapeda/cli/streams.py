@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pcapeda.errors import OutputClosed, OutputFailed
-from pcapeda.visible import visible, visible_json
+from pcapeda.safety.visible import visible, visible_json
 
 STDERR_PATIENCE_MS = 1000
 """How long a stderr that takes nothing just now, and will not wait itself, is waited for."""
@@ -45,7 +45,7 @@ class Output(io.FileIO):
         return written
 
 
-class Talk(io.FileIO):
+class ConsoleReporter(io.FileIO):
     """Descriptor 2: what cannot be written is lost."""
 
     def write(self, data: Any, /) -> int:
@@ -116,7 +116,7 @@ def take_over() -> None:
         line_buffering=screen,
     )
     sys.stderr = Guarded(
-        io.BufferedWriter(Talk(2, "wb", closefd=False)),
+        io.BufferedWriter(ConsoleReporter(2, "wb", closefd=False)),
         _clean_talk,
         encoding=_encoding(talk, 2),
         errors="backslashreplace",

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NamedTuple
 
-from pcapeda.events import quotas
+from pcapeda.aws import quotas
 from pcapeda.events.shape import IDENTITY, Shape
-from pcapeda.model import LAST_TIME_NS, Datagram, Entry, iso_time
+from pcapeda.model import Datagram, Entry
+from pcapeda.units import LAST_TIME_NS, SECOND_NS, iso_time
 
 DETAIL_TYPE = "UdpFlow"
 
@@ -29,12 +30,11 @@ MAX_REST = 256
 MAX_ORDINALS = 1 << 22
 """Ordinals that a window remembers: 32 MiB of them."""
 
-SECOND_NS = 1_000_000_000
 
 Key = tuple[str | None, str | None, int | None]
 
 
-class Told(NamedTuple):
+class SummaryEvent(NamedTuple):
     """An event, the one source that it is about if there is one, and the ordinals of its datagrams where asked for."""
 
     entry: Entry
@@ -73,7 +73,7 @@ class FlowTable:
         self._ordinals = 0
         self._start_ns: int | None = None
 
-    def add(self, datagram: Datagram, moment_ns: int, ordinal: int | None = None) -> list[Told]:
+    def add(self, datagram: Datagram, moment_ns: int, ordinal: int | None = None) -> list[SummaryEvent]:
         """Count a datagram; gives the events of the window that ended before it."""
         closed = self.due(moment_ns)
         if self._ordinals >= MAX_ORDINALS:
@@ -110,14 +110,14 @@ class FlowTable:
         flow = flows[key] = _Flow(datagram, 0, 0, None, None, array("Q"))
         return flow
 
-    def due(self, moment_ns: int) -> list[Told]:
+    def due(self, moment_ns: int) -> list[SummaryEvent]:
         """The events of the window if it has ended by `moment_ns`."""
         start = self._start_ns
         if start is None or start - self._window_ns <= moment_ns < start + self._window_ns:
             return []
         return self.finish()
 
-    def finish(self) -> list[Told]:
+    def finish(self) -> list[SummaryEvent]:
         """The events of the window, ended or not, in the order in which its flows began."""
         entries = [self._entry(key, flow) for key, flow in self._flows.items()]
         self._flows.clear()
@@ -125,7 +125,7 @@ class FlowTable:
         self._start_ns = None
         return entries
 
-    def _entry(self, key: Key, flow: _Flow) -> Told:
+    def _entry(self, key: Key, flow: _Flow) -> SummaryEvent:
         shape, first = self._shape, flow.first
         source, destination, port = key
         members = []
@@ -148,11 +148,11 @@ class FlowTable:
         detail = "{" + ",".join(members) + "}"
         towards = f"{destination} {port}" if destination is not None else ""
         entry = summary_entry(shape, DETAIL_TYPE, detail, flow.first_ns, flow.count, towards)
-        return Told(entry, source, flow.ordinals)
+        return SummaryEvent(entry, source, flow.ordinals)
 
 
 def summary_entry(
-    shape: Shape, detail_type: str, detail: str, time_ns: int | None, stands_for: int, towards: str = ""
+    shape: Shape, detail_type: str, detail: str, time_ns: int | None, datagram_count: int, towards: str = ""
 ) -> Entry:
     """An event that stands for so many datagrams. Its content gives its id, `shape` its source and resources.
 
@@ -167,4 +167,6 @@ def summary_entry(
     size = quotas.entry_size(source, kind, detail, shape.resources, timed=time_ns is not None)
     identity = blake2b(f"{kind} {shape.loop} {detail}".encode(), digest_size=16).hexdigest()
     group = shape.group(int.from_bytes(blake2b(towards.encode(), digest_size=8).digest()))
-    return Entry(source, kind, detail, time_ns, shape.resources, size, identity, stands_for=stands_for, group=group)
+    return Entry(
+        source, kind, detail, time_ns, shape.resources, size, identity, datagram_count=datagram_count, group=group
+    )

@@ -7,10 +7,11 @@ than there is room for, the oldest one is closed early.
 from binascii import b2a_base64
 from dataclasses import dataclass
 
-from pcapeda.events import quotas
-from pcapeda.events.flows import Told, summary_entry
+from pcapeda.aws import quotas
+from pcapeda.events.flows import SummaryEvent, summary_entry
 from pcapeda.events.shape import Shape, packet_id
-from pcapeda.model import LAST_TIME_NS, Datagram, iso_time
+from pcapeda.model import Datagram
+from pcapeda.units import LAST_TIME_NS, iso_time
 
 DETAIL_TYPE = "UdpPacketBatch"
 
@@ -53,7 +54,7 @@ class Grouper:
         self._groups: dict[tuple[str, int], _Group] = {}  # the one opened first comes first
         self._held = 0
 
-    def add(self, datagram: Datagram, moment_ns: int, ordinal: int | None = None) -> list[Told]:
+    def add(self, datagram: Datagram, moment_ns: int, ordinal: int | None = None) -> list[SummaryEvent]:
         """Take a datagram; gives the events of the groups that ended before it or with it."""
         closed = self.due(moment_ns)
         key = (datagram.destination, datagram.destination_port)
@@ -78,9 +79,9 @@ class Grouper:
             closed.append(self._close(key))
         return closed
 
-    def due(self, moment_ns: int) -> list[Told]:
+    def due(self, moment_ns: int) -> list[SummaryEvent]:
         """The events of the groups that have waited long enough by `moment_ns`; a clock that jumps back ends them."""
-        closed: list[Told] = []
+        closed: list[SummaryEvent] = []
         while self._groups:
             key, group = next(iter(self._groups.items()))
             if abs(moment_ns - group.opened_ns) < self._wait_ns:
@@ -88,7 +89,7 @@ class Grouper:
             closed.append(self._close(key))
         return closed
 
-    def finish(self) -> list[Told]:
+    def finish(self) -> list[SummaryEvent]:
         """The events of all groups that are open."""
         return [self._close(key) for key in list(self._groups)]
 
@@ -106,7 +107,7 @@ class Grouper:
             f"{self._shape.extras(datagram)}}}"
         )
 
-    def _close(self, key: tuple[str, int]) -> Told:
+    def _close(self, key: tuple[str, int]) -> SummaryEvent:
         group = self._groups.pop(key)
         self._held -= group.size
         first = group.first
@@ -118,4 +119,4 @@ class Grouper:
         )
         number, towards = len(group.packets), f"{key[0]} {key[1]}"
         entry = summary_entry(self._shape, DETAIL_TYPE, detail, first.time_ns, number, towards)
-        return Told(entry, None, group.ordinals)
+        return SummaryEvent(entry, None, group.ordinals)

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from pcapeda.events.flows import summary_entry
 from pcapeda.events.shape import Shape
-from pcapeda.model import Entry, iso_time
+from pcapeda.model import Entry
+from pcapeda.units import iso_time
 
 DETAIL_TYPE = "UdpReport"
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any, get_args
 
+from pcapeda.aws.wire import RAW_LEAVES_OUT
 from pcapeda.errors import BadConfig
 from pcapeda.events import flows, groups, reports
 from pcapeda.events.shape import IDENTITY, ShapeName
-from pcapeda.model import RAW_LEAVES_OUT
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 TIME_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{9}Z$"
@@ -291,7 +291,7 @@ def _batch() -> dict[str, Any]:
 
 def _report() -> dict[str, Any]:
     def reasons(description: str) -> dict[str, Any]:
-        item = _object({"Reason": _text("Why.", 256), "Count": _count("Datagrams.", 1)})
+        item = _object({"Reason": _text("SkipReason.", 256), "Count": _count("Datagrams.", 1)})
         return {"type": "array", "items": item, "description": description}
 
     def sources(description: str, **more: Any) -> dict[str, Any]:

@@ -13,11 +13,12 @@ from hashlib import blake2b
 from operator import itemgetter
 from typing import Literal, NamedTuple, NoReturn, final
 
+from pcapeda.aws import quotas
+from pcapeda.aws.wire import EventLines
 from pcapeda.errors import BadConfig
-from pcapeda.events import quotas
 from pcapeda.events.enrich import Enrich, enriched
-from pcapeda.model import LAST_TIME_NS, Datagram, Entry, EventLines, iso_time
-from pcapeda.sources import flow_number
+from pcapeda.model import Datagram, Entry, flow_number
+from pcapeda.units import LAST_TIME_NS, iso_time
 
 ShapeName = Literal["full", "minimal", "proxylity"]
 

@@ -14,10 +14,11 @@ Source: EventBridge User Guide, 'Filtering events for a subscriber' (read 2026-1
 from dataclasses import replace
 from typing import Any, Literal
 
+from pcapeda.aws.wire import raw_event
 from pcapeda.model import ACCOUNT, REGION, Entry
-from pcapeda.rules.collect import Problem
-from pcapeda.rules.load import Loaded
 from pcapeda.rules.pattern import Pattern
+from pcapeda.rules.sources.diagnostics import Problem
+from pcapeda.rules.sources.load import Loaded
 
 Dialect = Literal["classic", "v2", "v2-raw"]
 
@@ -29,7 +30,7 @@ _EXACT = frozenset({"string", "ip", "number", "word"})
 
 def event_of(entry: Entry, dialect: Dialect, account: str = ACCOUNT, region: str = REGION) -> dict[str, Any]:
     """What a rule of this dialect sees of an entry: the event, or the metadata of the raw event."""
-    return dict(entry.raw()[1]) if dialect == "v2-raw" else entry.envelope(account, region)
+    return dict(raw_event(entry)[1]) if dialect == "v2-raw" else entry.envelope(account, region)
 
 
 def in_dialect(loaded: Loaded, dialect: Dialect) -> Loaded:

@@ -13,10 +13,10 @@ from typing import Any
 from unicodedata import normalize
 
 from pcapeda.rules.fields import Alternative, Field
-from pcapeda.rules.leaves import Trail, consistent
-from pcapeda.rules.reader import Pairs, RawNumber, is_sequence
-from pcapeda.rules.values import Leaf, Test, Word, address, show
-from pcapeda.visible import visible
+from pcapeda.rules.flatten import Trail, consistent
+from pcapeda.rules.json_reader import Pairs, RawNumber, is_sequence
+from pcapeda.rules.matchers import Leaf, Test, Word, address, show
+from pcapeda.safety.visible import visible
 
 MOST_VALUES = 5
 """Values of a field that are told, before the rest is only counted."""

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from pcapeda.rules.values import Test
+from pcapeda.rules.matchers import Test
 
 
 class Field(NamedTuple):

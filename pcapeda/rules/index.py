@@ -14,8 +14,8 @@ from itertools import accumulate
 from operator import add, or_, xor
 from typing import Any, Generic, TypeVar
 
-from pcapeda.rules.reader import RawNumber
-from pcapeda.rules.values import Block, Leaf, Range, Test, Word, packed_address
+from pcapeda.rules.json_reader import RawNumber
+from pcapeda.rules.matchers import Block, Leaf, Range, Test, Word, packed_address
 
 _REMEMBERED = 8192
 _LONGEST_REMEMBERED = 256
@@ -35,7 +35,7 @@ class Index:
     """For each value the bits of the alternatives that it satisfies, and of those that do not ask for the path."""
 
     def __init__(self, asked: Iterable[tuple[tuple[Test, ...], int]], everyone: int) -> None:
-        self.known: dict[Leaf, int] = {}
+        self.deduplicated: dict[Leaf, int] = {}
         """The bits of the values that rules name, and of some thousand seen lately."""
         self.free = everyone
         """Those that do not ask for the path."""
@@ -69,7 +69,7 @@ class Index:
             value: self._searched(value, (self._other & ~excluded.get(value, 0)) | always | tables.exact.get(value, 0))
             for value in (*tables.exact, *excluded)
         }
-        self.known.update(self._named)
+        self.deduplicated.update(self._named)
 
     def _searched(self, value: Leaf, bits: int) -> int:
         for way in self._ways.get(value.__class__, ()):
@@ -78,7 +78,7 @@ class Index:
 
     def of(self, value: Leaf) -> int:
         """The bits of a value."""
-        bits = self.known.get(value)
+        bits = self.deduplicated.get(value)
         return self.look_up(value) if bits is None else bits
 
     def look_up(self, value: Leaf) -> int:
@@ -91,7 +91,7 @@ class Index:
         for way in ways:
             bits |= way(value)
         if not isinstance(value, str) or len(value) <= _LONGEST_REMEMBERED:
-            known = self.known
+            known = self.deduplicated
             if len(known) >= _REMEMBERED + len(self._named):
                 known.clear()
                 known.update(self._named)

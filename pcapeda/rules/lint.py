@@ -213,7 +213,9 @@ def _repeated(rules: Sequence[Rule]) -> Iterator[Finding]:
         if twin is not rule:
             yield Finding("warning", rule.name, "", f"selects the same events as rule {twin.name}", rule.origin)
     enabled = [
-        rule for rule in rules if rule.pattern is not None and len(rule.pattern.alternatives) == 1 and not rule.silent()
+        rule
+        for rule in rules
+        if rule.pattern is not None and len(rule.pattern.alternatives) == 1 and not rule.inactive_reason()
     ]
     for rule in enabled[:_MOST_COMPARED]:
         for other in enabled[:_MOST_COMPARED]:

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from pcapeda.rules.fields import Field
-from pcapeda.rules.values import Range, Test, Word, leaf, show
+from pcapeda.rules.matchers import Range, Test, Word, leaf, show
 
 Node = Mapping[str, Any]
 

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pcapeda.rules.json_reader import one_line
 from pcapeda.rules.lint_fields import at
-from pcapeda.rules.reader import one_line
 from pcapeda.rules.rule import Rule, Target
 from pcapeda.rules.template import faults, identity_faults, is_text, path_faults, pieces
 

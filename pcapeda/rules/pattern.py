@@ -25,11 +25,22 @@ from typing import Any, NamedTuple
 from pcapeda.errors import BadEvent, BadRule
 from pcapeda.rules.complexity import MAX_COMPLEXITY, complexity
 from pcapeda.rules.explain import Explanation, explain
-from pcapeda.rules.expressions import alternative
 from pcapeda.rules.fields import Alternative, Field
-from pcapeda.rules.leaves import Finder, Trail, consistent
-from pcapeda.rules.reader import Malformed, Node, Pairs, decoded, json_of, node_of, one_line, parse, place, read_pairs
-from pcapeda.rules.values import Leaf, Test
+from pcapeda.rules.flatten import Finder, Trail, consistent
+from pcapeda.rules.json_reader import (
+    Malformed,
+    Node,
+    Pairs,
+    decoded,
+    json_of,
+    node_of,
+    one_line,
+    parse,
+    place,
+    read_pairs,
+)
+from pcapeda.rules.matchers import Leaf, Test
+from pcapeda.rules.operators import alternative
 
 MAX_TEXT = 4096
 """Characters of a pattern that PutRule takes (botocore's service model; the quota for a bus starts at 2,048)."""

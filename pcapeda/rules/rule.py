@@ -52,7 +52,7 @@ class Rule:
         """Whether its bus is known by name; else `bus` holds `${…}` for what is not, and any bus may be it."""
         return "${" not in bus_name(self.bus)
 
-    def silent(self, bus: str | None = None) -> str:
+    def inactive_reason(self, bus: str | None = None) -> str:
         """Why the rule selects nothing among the events of `bus` (any bus if None), or an empty string."""
         if self.pattern is None or self.problem:
             return self.problem or ("runs on a schedule" if self.schedule else "has no event pattern")

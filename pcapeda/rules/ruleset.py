@@ -11,14 +11,15 @@ only says which alternatives can match, and those are then looked at one by one.
 from collections.abc import Collection, Iterable
 from typing import Any, cast
 
+from pcapeda.aws.wire import event_json
 from pcapeda.model import ACCOUNT, REGION, Entry
 from pcapeda.rules.fields import Alternative
+from pcapeda.rules.flatten import Finder, Found, Trail, consistent
 from pcapeda.rules.index import Index, positions
-from pcapeda.rules.leaves import Finder, Found, Trail, consistent
+from pcapeda.rules.json_reader import read_quick
+from pcapeda.rules.matchers import Leaf, Test
 from pcapeda.rules.pattern import Event, Pattern, opened
-from pcapeda.rules.reader import read_quick
 from pcapeda.rules.rule import Rule
-from pcapeda.rules.values import Leaf, Test
 
 _TEXT = (str, bytes, bytearray)
 _REMEMBERED = 1024
@@ -35,7 +36,7 @@ class RuleSet:
         self._alone: dict[int, Pattern] = {}
         """By the index of their rules: patterns whose paths must not be mixed with those of others (see `leaves`)."""
         for index, rule in enumerate(self.rules):
-            if rule.pattern is None or rule.silent(bus):
+            if rule.pattern is None or rule.inactive_reason(bus):
                 continue
             if any(path.endswith(".") for path in rule.pattern.paths):
                 self._alone[index] = rule.pattern
@@ -50,7 +51,7 @@ class RuleSet:
         self._finder = Finder(list(fields))
         self._numbers = {path: number for number, path in enumerate(fields)}
         self._indexes = [Index(asked, self._all) for asked in fields.values()]
-        self._ask = [(index.known.get, index.look_up) for index in self._indexes]
+        self._ask = [(index.deduplicated.get, index.look_up) for index in self._indexes]
         self._elsewhere: dict[tuple[int, ...], int] = {}
         """By the paths where events have one leaf each: the alternatives that do without a leaf at all others."""
 
@@ -88,7 +89,7 @@ class RuleSet:
             found = self._finder.find_plain(event, floats=False)
             if found is not None:
                 return self._owned(self._plain(found))
-        return self.match(entry.event_json(account, region))
+        return self.match(event_json(entry, account, region))
 
     def _plain(self, found: dict[int, Leaf]) -> int:
         """The alternatives that match, of an event with one leaf at each path that it has."""

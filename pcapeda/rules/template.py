@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from pcapeda.errors import BadRule
-from pcapeda.rules.reader import one_line
+from pcapeda.rules.json_reader import one_line
 from pcapeda.rules.rule import Target, Transformer
 
 MAX_PATHS = 100
@@ -35,7 +35,7 @@ _STEP = re.compile(r"\.([^.\[\]*'\"\s]+)|\.(\*)|\[(\d+|\*)\]")
 _MARK = "\ufdd0"  # a character that no text has: stands for a placeholder while a template is checked
 
 
-class Piece(NamedTuple):
+class EventChunk(NamedTuple):
     """Text of a template, the name of the placeholder after it (None at the end), and whether that is inside quotes."""
 
     text: str
@@ -43,16 +43,16 @@ class Piece(NamedTuple):
     quoted: bool
 
 
-def pieces(template: str) -> Iterator[Piece]:
+def pieces(template: str) -> Iterator[EventChunk]:
     """A template in pieces."""
     quoted, at = False, 0
     for found in _PLACEHOLDER.finditer(template):
         text = template[at : found.start()]
         for char in re.findall(r"\\.|\"", text, re.DOTALL):
             quoted ^= char == '"'
-        yield Piece(text, found.group(1), quoted)
+        yield EventChunk(text, found.group(1), quoted)
         at = found.end()
-    yield Piece(template[at:], None, False)
+    yield EventChunk(template[at:], None, False)
 
 
 def is_text(template: str) -> bool:

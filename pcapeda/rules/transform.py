@@ -25,7 +25,7 @@ from typing import Any
 
 from pcapeda.errors import BadRule
 from pcapeda.model import ACCOUNT, REGION
-from pcapeda.rules.reader import Pairs, RawNumber, one_line
+from pcapeda.rules.json_reader import Pairs, RawNumber, one_line
 from pcapeda.rules.rule import DEFAULT_BUS, Rule, Target, Transformer, bus_name
 from pcapeda.rules.template import faults, is_json, is_text, pieces, steps
 

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from pcapeda.errors import BadConfig, PcapedaError, SinkDown
-from pcapeda.model import Batch, BatchLimits, Carrier, Outcome
-from pcapeda.session import (
+from pcapeda.aws.http11 import Answer, ConnectionPool
+from pcapeda.aws.responses import Transport, judge, none_of, refusal, refused_for_good, refused_request, what_it_said
+from pcapeda.aws.session import (
     LOST,
     MALFORMED,
     UNCHECKED,
@@ -25,17 +25,10 @@ from pcapeda.session import (
     open_account,
     translated,
 )
-from pcapeda.sinks.aws import (
-    Transport,
-    judge,
-    none_of,
-    refusal,
-    refused_for_good,
-    refused_request,
-    what_it_said,
-)
-from pcapeda.sinks.fast import Fast, Unusual
-from pcapeda.sinks.http import Answer, Line
+from pcapeda.aws.sigv4_transport import Fast, UnsupportedConfig
+from pcapeda.aws.wire import put_events_entry
+from pcapeda.errors import BadConfig, PcapedaError, SinkDown
+from pcapeda.model import AsyncSender, Batch, BatchLimits, Outcome
 
 CONCURRENCY: dict[Transport, int] = {"fast": 32, "boto3": 8}
 """Requests that may be under way at once. The SDK takes a thread for each."""
@@ -57,7 +50,7 @@ class EventBridgeSink:
 
     Region, profile, endpoint and credentials come from the arguments or else from where the AWS SDK looks for them.
     `max_request_bytes` bounds the summed entry sizes of a request; an emulator may take less than the service.
-    `transport` says who makes the requests: `fast`, this program (see `pcapeda.sinks.fast`); `boto3`, the SDK, as also
+    `transport` says who makes the requests: `fast`, this program (see `pcapeda.aws.sigv4_transport`); `boto3`, the SDK, as also
     where the configuration asks for something that only the SDK knows, or where a `client` is given. `concurrency` is
     how many requests may be under way at once. Building it raises `BadConfig` or `SinkDown` for what is known without a
     request. `notes` holds sentences a person should read before the run, filled by `check`. `send` may be called from
@@ -101,7 +94,7 @@ class EventBridgeSink:
         if transport == "fast" and client is None:
             try:
                 self._fast = Fast(account, "PutEvents", "put_events")
-            except Unusual as error:
+            except UnsupportedConfig as error:
                 self.notes.append(f"requests are made by boto3: {error}")
 
     @property
@@ -153,20 +146,20 @@ class EventBridgeSink:
         except IndexError:
             flights = _Flights(self, self._fast.line())
         flights.start(batch)
-        while not (landed := flights.landed(1)):
+        while not (poll := flights.poll(1)):
             pass
         self._lines.append(flights)
-        ((_, outcome),) = landed
+        ((_, outcome),) = poll
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
 
-    def carrier(self) -> Carrier | None:
+    def async_sender(self) -> AsyncSender | None:
         """Requests that are under way together from one thread, where the transport can do that."""
         return None if self._fast is None else _Flights(self, self._fast.line())
 
     def _send_by_boto3(self, batch: Batch) -> Outcome:
-        entries = [entry.put_events_entry(self._bus) for entry in batch.entries]
+        entries = [put_events_entry(entry, self._bus) for entry in batch.entries]
         try:
             with translated(self._endpoint):
                 answer = self._client.put_events(Entries=entries)
@@ -174,7 +167,7 @@ class EventBridgeSink:
         except SinkDown as error:
             if error.code not in PASSING:
                 raise
-            return none_of(batch, error.code, str(error), again=True)
+            return none_of(batch, error.code, str(error), retryable=True)
         except self._client.exceptions.ClientError as error:
             outcome = refused_request(batch, *what_it_said(error))
             if isinstance(outcome, SinkDown):
@@ -184,7 +177,7 @@ class EventBridgeSink:
     def _request(self, batch: Batch) -> bytes:
         """A signed request, as bytes for the wire."""
         assert self._fast is not None
-        entries = [entry.put_events_entry(self._bus) for entry in batch.entries]
+        entries = [put_events_entry(entry, self._bus) for entry in batch.entries]
         try:
             body = b'{"Entries":%b}' % orjson.dumps(entries)
         except TypeError:  # text that is no Unicode is sent escaped, as the SDK would
@@ -194,20 +187,20 @@ class EventBridgeSink:
     def _judge(self, batch: Batch, told: Answer | SinkDown) -> Outcome | SinkDown:
         """The same judgement as in `_send_by_boto3`, with the error as a value."""
         if isinstance(told, SinkDown):
-            return told if told.code not in PASSING else none_of(batch, told.code, str(told), again=True)
+            return told if told.code not in PASSING else none_of(batch, told.code, str(told), retryable=True)
         if told.status < 300:
             try:
                 answer = orjson.loads(told.body)
             except ValueError as error:
                 answer = error
             if not isinstance(answer, dict):
-                return none_of(batch, MALFORMED, f"{self._endpoint} gave an answer that is none", again=True)
+                return none_of(batch, MALFORMED, f"{self._endpoint} gave an answer that is none", retryable=True)
             return judge(batch.entries, answer.get("Entries"))
         assert self._fast is not None
         try:
             return refused_request(batch, *self._fast.error(told))
         except SinkDown as error:
-            return none_of(batch, error.code, str(error), again=True)
+            return none_of(batch, error.code, str(error), retryable=True)
 
     def renew(self) -> None:
         """Look for credentials anew: a login, a file or a role may have brought others since the last ones expired.
@@ -215,7 +208,7 @@ class EventBridgeSink:
         (The SDK itself renews those that it knows to expire; keys from a file or a login it reads once.)
         """
         if self._settings is not None:
-            with suppress(PcapedaError, Unusual):
+            with suppress(PcapedaError, UnsupportedConfig):
                 account = open_account(*self._settings)
                 self._client = account.client
                 if self._fast is not None:
@@ -240,9 +233,9 @@ class EventBridgeSink:
 
 
 class _Flights:
-    """Requests of one thread under way (`model.Carrier`)."""
+    """Requests of one thread under way (`model.AsyncSender`)."""
 
-    def __init__(self, sink: EventBridgeSink, line: Line) -> None:
+    def __init__(self, sink: EventBridgeSink, line: ConnectionPool) -> None:
         self._sink = sink
         self._line = line
         self._batches: dict[int, Batch] = {}
@@ -254,7 +247,7 @@ class _Flights:
         self._batches[number] = batch
         return number
 
-    def landed(self, timeout_s: float) -> list[tuple[int, Outcome | BaseException]]:
+    def poll(self, timeout_s: float) -> list[tuple[int, Outcome | BaseException]]:
         ended = self._line.ended(timeout_s)
         return [(number, self._sink._judge(self._batches.pop(number), told)) for number, told in ended]
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
 from typing import Any
 
+from pcapeda.aws.responses import WORTH_ANOTHER_TRY
 from pcapeda.errors import SinkDown
 from pcapeda.model import Batch, BatchLimits, Entry, Failed, Outcome
-from pcapeda.sinks.aws import WORTH_ANOTHER_TRY
 from pcapeda.sinks.eventbridge import LIMITS
 
 Answer = None | str | Sequence[str | None] | SinkDown

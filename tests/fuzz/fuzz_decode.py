@@ -10,8 +10,10 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["pcapeda"]):
-    from pcapeda.model import Datagram, Frame, Report
-    from pcapeda.net import extract, linktypes, wire  # noqa: F401 - instrumented here, used below
+    from pcapeda.model import Datagram, Frame
+    from pcapeda.report import Report
+    from pcapeda.dissect import extractor
+    from pcapeda.capture import linktypes  # noqa: F401 - instrumented here, used below
 
 MOST_FRAMES = 16
 
@@ -21,7 +23,7 @@ def one_input(data: bytes) -> None:
     linktype = int.from_bytes(data[:2], "big")
     for decapsulate in (False, True):
         report = Report()
-        extractor = extract.Extractor(report, decapsulate=decapsulate, defrag_bytes=1 << 20)
+        extractor = extractor.Extractor(report, decapsulate=decapsulate, defrag_bytes=1 << 20)
         at = 2
         for number in range(1, MOST_FRAMES + 1):
             size = int.from_bytes(data[at : at + 2], "big")

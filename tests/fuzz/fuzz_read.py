@@ -12,7 +12,7 @@ import atheris
 with atheris.instrument_imports(include=["pcapeda"]):
     from pcapeda.errors import BadCapture
     from pcapeda.model import Damage
-    from pcapeda.net import files, stream
+    from pcapeda.capture import files, stream
 
 MOST_FRAMES = 10_000
 

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from pcapeda.errors import BadCapture
-from pcapeda.net.files import Capture, expand
+from pcapeda.capture.files import Capture, expand
 
 
 def main() -> None:

@@ -1,0 +1,232 @@
+"""Reassembly of IP fragments: bounded in memory and in age, every fragment accounted for.
+
+The policy, in the words of the specifications:
+
+- IPv6 (RFC 5722, RFC 8200 4.5): fragments that overlap discard the whole datagram, those to come included. An exact
+  duplicate of a fragment is no overlap.
+- IPv4 (RFC 791 3.2): fragments may overlap as long as they agree. RFC 791 would let the later one win where they
+  differ; hosts no longer do, and nobody could tell what the receiver saw, so a contradiction discards the datagram.
+- A datagram whose fragments end beyond 65,535 bytes, or at two different places, is discarded.
+- A fragment that the snap length cut can never be completed.
+"""
+
+from bisect import bisect_left
+from collections import Counter, OrderedDict
+from collections.abc import Hashable
+from typing import Final, NamedTuple
+
+from pcapeda.model import Fragment
+
+MAX_LENGTH: Final = 65_535
+"""The longest IP payload that fragments can describe (RFC 791 3.1, RFC 8200 4.5)."""
+
+OVERHEAD: Final = 400
+"""Bytes of memory that a waiting fragment or datagram costs beside the data, roughly."""
+
+TOO_OLD, EVICTED = "too old", "over the memory limit"
+CUT, EMPTY = "cut by the snap length", "empty"
+TOO_LONG, ODD = "beyond 65,535 bytes", "not a multiple of 8 bytes"
+OVERLAP, CONFLICT = "overlapping (RFC 5722)", "contradicting another fragment"
+
+
+class Whole(NamedTuple):
+    """A reassembled IP payload: its bytes, the fragment that was at offset 0, the frames it took, and how many of
+    these count as fragments."""
+
+    data: bytes
+    first: Fragment
+    frames: tuple[int, ...]
+    weight: int
+
+
+class _ReassemblyBuffer:
+    """The fragments of one datagram."""
+
+    __slots__ = ("cost", "dead", "ends", "first", "frames", "pieces", "since", "starts", "total", "weight")
+
+    def __init__(self, since: int | None) -> None:
+        self.since = since
+        self.starts: list[int] = []
+        self.pieces: list[bytes] = []
+        self.ends = 0
+        """Bytes of the payload that are there."""
+        self.total: int | None = None
+        self.first: Fragment | None = None
+        self.frames: list[int] = []
+        self.weight = 0
+        self.cost = 0
+        self.dead = ""
+        """Why every further fragment of this datagram is given up."""
+
+
+class Reassembler:
+    """Puts fragments together.
+
+    Holds at most `max_bytes` of them, the longest waiting go first, and none longer than `max_age_ns` of capture time.
+    `expired` may be a Counter to count on in. `used`, `expired` (by reason) and `held` always sum up to what was added.
+    """
+
+    def __init__(self, max_bytes: int, max_age_ns: int, *, expired: Counter[str] | None = None) -> None:
+        self.max_bytes = max_bytes
+        self.max_age_ns = max_age_ns
+        self.used = 0
+        self.expired: Counter[str] = Counter() if expired is None else expired
+        self.held = 0
+        self._piles: OrderedDict[Hashable, _ReassemblyBuffer] = OrderedDict()
+        self._bytes = 0
+
+    def add(self, fragment: Fragment, *, frames: tuple[int, ...] = (), weight: int = 1) -> Whole | None:
+        """Take one fragment; the whole payload, if this one completes it.
+
+        `frames` are the numbers of the frames that the fragment itself was made of, by default its own. `weight` is
+        how many fragments it counts for: more than one if it was reassembled, none if it is counted elsewhere.
+        """
+        self._age(fragment)
+        pile = self._piles.get(fragment.key)
+        wrong = pile.dead if pile is not None and pile.dead else _wrong(fragment)
+        if wrong:
+            self._give_up(wrong, weight)
+            return None
+        if pile is None:
+            pile = self._piles[fragment.key] = _ReassemblyBuffer(fragment.time_ns)
+            self._charge(pile, OVERHEAD)
+        # Even a duplicate costs something, or a flood of them would be free.
+        self._charge(pile, OVERHEAD)
+        pile.frames += frames or (fragment.number,)
+        pile.weight += weight
+        self.held += weight
+        trouble = self._place(pile, fragment)
+        if trouble:
+            self._bury(pile, trouble)
+        elif pile.total is not None and pile.ends == pile.total:
+            return self._complete(fragment.key, pile)
+        self._evict()
+        return None
+
+    def take_back(self, whole: Whole) -> None:
+        """What was counted as used turned out to be a fragment itself, and is about to be added as one."""
+        self.used -= whole.weight
+
+    def _age(self, fragment: Fragment) -> None:
+        """Drop what is too old by the time of this fragment. Piles are in the order of their first fragment."""
+        now = fragment.time_ns
+        if now is None:
+            return
+        own = self._piles.get(fragment.key)
+        if own is not None and self._too_old(own, now):
+            self._drop(fragment.key, TOO_OLD)
+        while self._piles:
+            key = next(iter(self._piles))
+            if not self._too_old(self._piles[key], now):
+                break
+            self._drop(key, TOO_OLD)
+
+    def _too_old(self, pile: _ReassemblyBuffer, now: int) -> bool:
+        return pile.since is not None and now - pile.since > self.max_age_ns
+
+    def _place(self, pile: _ReassemblyBuffer, fragment: Fragment) -> str:
+        """Put the fragment's bytes in their place; the reason to discard the datagram, if there is one."""
+        end = fragment.offset + fragment.length
+        if not fragment.more:
+            if pile.total not in (None, end):
+                return CONFLICT
+            pile.total = end
+        if pile.total is not None and (end > pile.total or self._reach(pile) > pile.total):
+            return CONFLICT
+        if fragment.offset == 0 and pile.first is None:
+            pile.first = fragment
+        start, data = fragment.offset, fragment.data
+        place = bisect_left(pile.starts, start)
+        if place < len(pile.starts) and pile.starts[place] == start and pile.pieces[place] == data:
+            return ""  # an exact duplicate
+        if fragment.ip_version == 6:
+            before = place and pile.starts[place - 1] + len(pile.pieces[place - 1]) > start
+            if before or (place < len(pile.starts) and pile.starts[place] < end):
+                return OVERLAP
+            self._insert(pile, place, start, data)
+            return ""
+        return self._fill(pile, start, data)
+
+    @staticmethod
+    def _reach(pile: _ReassemblyBuffer) -> int:
+        return pile.starts[-1] + len(pile.pieces[-1]) if pile.starts else 0
+
+    def _fill(self, pile: _ReassemblyBuffer, start: int, data: bytes) -> str:
+        """Put into the gaps what is new of an IPv4 fragment, and compare the rest with what is there."""
+        end = start + len(data)
+        at = start
+        place = max(0, bisect_left(pile.starts, start) - 1)
+        while at < end:
+            while place < len(pile.starts) and pile.starts[place] + len(pile.pieces[place]) <= at:
+                place += 1
+            if place == len(pile.starts) or pile.starts[place] >= end:
+                self._insert(pile, place, at, data[at - start :])
+                break
+            piece_at, piece = pile.starts[place], pile.pieces[place]
+            if at < piece_at:
+                self._insert(pile, place, at, data[at - start : piece_at - start])
+                at = piece_at
+                continue
+            stop = min(end, piece_at + len(piece))
+            if piece[at - piece_at : stop - piece_at] != data[at - start : stop - start]:
+                return CONFLICT
+            at = stop
+        return ""
+
+    def _insert(self, pile: _ReassemblyBuffer, place: int, start: int, data: bytes) -> None:
+        if not data:
+            return
+        pile.starts.insert(place, start)
+        pile.pieces.insert(place, data)
+        pile.ends += len(data)
+        self._charge(pile, len(data))
+
+    def _complete(self, key: Hashable, pile: _ReassemblyBuffer) -> Whole | None:
+        if pile.first is None:
+            return None  # only an empty payload: nothing can begin with it
+        del self._piles[key]
+        self._bytes -= pile.cost
+        self.held -= pile.weight
+        self.used += pile.weight
+        frames = tuple(sorted(set(pile.frames)))
+        return Whole(b"".join(pile.pieces), pile.first, frames, pile.weight)
+
+    def _give_up(self, reason: str, weight: int) -> None:
+        if weight:
+            self.expired[reason] += weight
+
+    def _bury(self, pile: _ReassemblyBuffer, reason: str) -> None:
+        """Give up what is there, and remember why, so that what is to come is given up too."""
+        self._give_up(reason, pile.weight)
+        self.held -= pile.weight
+        self._charge(pile, OVERHEAD - pile.cost)
+        pile.starts, pile.pieces, pile.frames, pile.first = [], [], [], None
+        pile.weight = 0
+        pile.dead = reason
+
+    def _charge(self, pile: _ReassemblyBuffer, size: int) -> None:
+        pile.cost += size
+        self._bytes += size
+
+    def _drop(self, key: Hashable, reason: str) -> None:
+        pile = self._piles.pop(key)
+        self._give_up(reason, pile.weight)
+        self.held -= pile.weight
+        self._bytes -= pile.cost
+
+    def _evict(self) -> None:
+        while self._bytes > self.max_bytes and self._piles:
+            self._drop(next(iter(self._piles)), EVICTED)
+
+
+def _wrong(fragment: Fragment) -> str:
+    """Why a fragment can never be part of a datagram, if so."""
+    if len(fragment.data) < fragment.length:
+        return CUT
+    if fragment.offset + fragment.length > MAX_LENGTH:
+        return TOO_LONG
+    if fragment.more and not fragment.length:
+        return EMPTY
+    if fragment.more and fragment.length % 8 and fragment.ip_version == 6:
+        return ODD  # RFC 8200 4.5; over IPv4 another fragment may overlap the end
+    return ""

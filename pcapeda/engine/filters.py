@@ -1,0 +1,34 @@
+"""What a person asked to see, by filter and by port; the rest is counted."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from pcapeda.capture.bpf import Filter
+from pcapeda.model import Datagram, Frame, SkipReason
+from pcapeda.report import Report
+
+PORTS = "other ports"
+"""Why datagrams are left out that have none of the ports asked for."""
+
+
+def selected(frames: Sequence[Frame], chosen: Filter, report: Report) -> list[Frame]:
+    """The frames that the filter selects. Raises `BadFilter` where libpcap cannot use it for their link type."""
+    kept = []
+    for frame in frames:
+        if chosen.matches(frame):
+            kept.append(frame)
+        else:
+            report.frames += 1
+            report.bytes_read += len(frame.data)
+            report.skips[SkipReason.NOT_SELECTED, "filter"] += 1
+    return kept
+
+
+def with_ports(found: list[Datagram], ports: frozenset[int], unselected: Counter[str]) -> list[Datagram]:
+    """The datagrams from or to one of these ports, or all if there are none."""
+    if not ports:
+        return found
+    kept = [one for one in found if one.destination_port in ports or one.source_port in ports]
+    if len(kept) < len(found):
+        unselected[PORTS] += len(found) - len(kept)
+    return kept
