@@ -192,7 +192,7 @@ class ResponseParser:
 class Request:
     """One request on its way: over which connection, how much of it was sent, and its answer so far."""
 
-    __slots__ = ("retryable", "connection", "end_s", "flight", "reading", "silent_s", "text", "unsent", "waits")
+    __slots__ = ("connection", "end_s", "flight", "reading", "retryable", "silent_s", "text", "unsent", "waits")
 
     def __init__(self, flight: int, text: bytes) -> None:
         self.flight = flight

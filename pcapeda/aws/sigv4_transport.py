@@ -158,8 +158,8 @@ class Signer:
 
 def route(url: str, certificates: str | None) -> EndpointConfig:
     """The way to an endpoint as the SDK would go it: proxies from the environment, and of certificates those that one
-    in the file `certificates` vouches for, in the endpoint's name. Raises `UnsupportedConfig` for proxies of another kind than
-    plain HTTP.
+    in the file `certificates` vouches for, in the endpoint's name. Raises `UnsupportedConfig` for proxies of another
+    kind than plain HTTP.
     """
     from botocore.httpsession import ProxyConfiguration, create_urllib3_context, get_cert_path
     from botocore.utils import get_environ_proxies

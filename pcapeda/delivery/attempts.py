@@ -27,7 +27,7 @@ class Attempt(NamedTuple):
     batch: Batch
     since_ns: int
     """When the first of its entries was first tried."""
-    again: bool = False
+    is_retry: bool = False
     kept: tuple[SpoolRecord, ...] = ()
     sinces: tuple[int, ...] = ()
     """When each of its entries was first tried, where that is not the same for all."""
@@ -36,18 +36,18 @@ class Attempt(NamedTuple):
         """When the entry at this place was first tried."""
         return self.sinces[place] if self.sinces else self.since_ns
 
-    def part(self, places: Sequence[int], *, again: bool) -> "Attempt":
+    def part(self, places: Sequence[int], *, is_retry: bool) -> "Attempt":
         """Some of its entries, by their places, which are in order and at least one."""
         entries = tuple([self.batch.entries[place] for place in places])
         sinces = tuple([self.since(place) for place in places])
         kept = tuple([self.kept[place] for place in places]) if self.kept else ()
-        return Attempt(Batch(entries, sum([entry.size for entry in entries])), min(sinces), again, kept, sinces)
+        return Attempt(Batch(entries, sum([entry.size for entry in entries])), min(sinces), is_retry, kept, sinces)
 
     def halves(self) -> "tuple[Attempt, Attempt]":
         """The same in two, for who finds it too large."""
         number = len(self.batch.entries)
-        return self.part(range(number // 2), retryable=self.retryable), self.part(
-            range(number // 2, number), retryable=self.retryable
+        return self.part(range(number // 2), is_retry=self.is_retry), self.part(
+            range(number // 2, number), is_retry=self.is_retry
         )
 
 

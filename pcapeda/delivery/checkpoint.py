@@ -189,9 +189,9 @@ class Place(NamedTuple):
 class Checkpoint:
     """The checkpoint file at `path`, made if it is not there; one process at a time has it.
 
-    `under_way` is told where an entry comes from before it is sent, `acknowledged` which entries are cared for; `has` then
-    says of a datagram, now and in later processes, that it needs no sending. `problem` is None, or a sentence on why
-    the disk took no more records. Raises `BadConfig` when the file cannot be used, is none, or is in use.
+    `under_way` is told where an entry comes from before it is sent, `acknowledged` which entries are cared for; `has`
+    then says of a datagram, now and in later processes, that it needs no sending. `problem` is None, or a sentence on
+    why the disk took no more records. Raises `BadConfig` when the file cannot be used, is none, or is in use.
     """
 
     def __init__(self, path: str | Path) -> None:

@@ -1,9 +1,9 @@
 """From entry to outcome: batches, requests in flight, and the one owner of retries.
 
-A `Delivery` lives as long as a run and takes the entries of all its captures. Whatever it decides and counts happens
-in the caller's thread; the senders' threads do nothing but `sink.send`. An entry ends in one of four ways: sent (the
-sink said so of this very entry), spooled or among the dead letters (synced to disk), or refused (with a reason or the
-sink's last error code). The arithmetic of waiting, of flow and of trust in the endpoint is in `pcapeda.delivery.retry`, what
+A `Delivery` lives as long as a run and takes the entries of all its captures. Whatever it decides and counts happens in
+the caller's thread; the senders' threads do nothing but `sink.send`. An entry ends in one of four ways: sent (the sink
+said so of this very entry), spooled or among the dead letters (synced to disk), or refused (with a reason or the sink's
+last error code). The arithmetic of waiting, of flow and of trust in the endpoint is in `pcapeda.delivery.retry`, what
 waits for another try in `pcapeda.delivery.attempts`, writing and draining the spool in `pcapeda.delivery.spool_drain`.
 """
 
@@ -69,8 +69,8 @@ class Delivery:
 
     `stopping` tells that the person wants an end, `draining` that waiting inside `add` must end, too (as soon as
     `stopping`, unless given). `on_wait` is called often while anything is waited for. `note` is told, once each, what a
-    person should read at once; `acknowledged` the entries that need no further care (sent, spooled or dead letters) as soon
-    as that is so, `refused` those that were given up.
+    person should read at once; `acknowledged` the entries that need no further care (sent, spooled or dead letters) as
+    soon as that is so, `refused` those that were given up.
 
     To a sink that is `ordered`, entries of one group go one after the other: the next one only when the one before was
     delivered or given up. What was spooled comes after what was not.
@@ -402,7 +402,7 @@ class Delivery:
         number = len(one.batch.entries)
         self._breaker.sending()
         self._flow.sending(number, now)
-        if one.retryable:
+        if one.is_retry:
             self._report.retried += number
         if self._sender is not None:
             self._flights[self._sender.start(one.batch)] = one
@@ -516,7 +516,7 @@ class Delivery:
                 remains.put(waiting, now + self._retries.delay(age_ns, now - self._delivered_ns, self._jitter))
         for code, places in hopeless.items():
             self._lose_patience(now)
-            self._give_up(one.part(places, retryable=True), code, for_good=True)
+            self._give_up(one.part(places, is_retry=True), code, for_good=True)
 
     def _defer(self, one: Attempt, due_ns: int) -> None:
         """A batch that cannot go now waits as it is, unless it has waited too long."""
@@ -662,7 +662,7 @@ class Delivery:
             self._groups.put_back(left, now)
             return
         for piece in within([Waiting(entry, now, "") for entry in left], self.sink.limits):
-            one = retry_of(piece)._replace(retryable=False)
+            one = retry_of(piece)._replace(is_retry=False)
             self._push(one, now + FULL_PAUSE_NS)
 
     def _more_in_spool(self) -> bool:

@@ -15,8 +15,8 @@ def load_of(entries: Sequence[Entry]) -> EntryCount:
 class Ledger:
     """The entries' side of a report.
 
-    `note` is told sentences for a person, each once until `forget_words`; `acknowledged` the entries that need no further
-    care, `refused` those that were given up.
+    `note` is told sentences for a person, each once until `forget_words`; `acknowledged` the entries that need no
+    further care, `refused` those that were given up.
     """
 
     def __init__(

@@ -50,11 +50,11 @@ __all__ = [
     "FORMAT_1",
     "MARK",
     "MAX_RECORD",
-    "SpoolRecord",
     "EntryCount",
     "Put",
     "Spool",
     "SpoolFailed",
+    "SpoolRecord",
     "WhenFull",
     "record_of",
 ]
@@ -92,8 +92,8 @@ class Spool:
     says what could not be read; `unreadable`, `pushed_out` and `gone` are what left it undelivered since it was opened:
     not understood, dropped as the oldest, or taken away on disk by somebody else, which `look` notices (and so does
     whatever needs the files). `dead` and `limited` are spools in folders of their own, of entries that can never
-    succeed and of those that limits refused; `dead_letters` tells that this is one: what fails for good stays. Not safe for
-    several threads.
+    succeed and of those that limits refused; `dead_letters` tells that this is one: what fails for good stays. Not safe
+    for several threads.
 
     Raises `BadConfig` when the folder cannot be used or another process has it, `SpoolFailed` when the disk does not
     take what should be kept.

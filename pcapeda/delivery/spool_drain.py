@@ -289,7 +289,7 @@ class SpoolDrain:
         """A batch that is not tried any more now. If `for_good`, its entries were tried long enough."""
         if for_good:
             self.rest(len(one.kept))
-        elif one.retryable:
+        elif one.is_retry:
             self._behind.append(one)
         else:
             self._spool.give_back(one.kept)

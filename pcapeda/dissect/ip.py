@@ -1,7 +1,7 @@
 """IPv4 (RFC 791) and IPv6 (RFC 8200) headers by struct and slices, for every decoder that reads bytes.
 
-`read4` and `read6` answer with a `Packet`, or with a `SkipReason` where the header makes no sense or is cut; `read6` goes on
-through the extension headers.
+`read4` and `read6` answer with a `Packet`, or with a `SkipReason` where the header makes no sense or is cut; `read6`
+goes on through the extension headers.
 """
 
 from socket import AF_INET, AF_INET6, inet_pton

@@ -1,7 +1,7 @@
 """Between limits and delivery: events that stand for many datagrams, and reports on the run itself.
 
-An `SummaryQueue` holds back the summaries of a live run until the rate admits them; a `PeriodicReport` says every few seconds, on
-the same bus, what became of everything.
+An `SummaryQueue` holds back the summaries of a live run until the rate admits them; a `PeriodicReport` says every few
+seconds, on the same bus, what became of everything.
 """
 
 import time

@@ -50,11 +50,11 @@ class EventBridgeSink:
 
     Region, profile, endpoint and credentials come from the arguments or else from where the AWS SDK looks for them.
     `max_request_bytes` bounds the summed entry sizes of a request; an emulator may take less than the service.
-    `transport` says who makes the requests: `fast`, this program (see `pcapeda.aws.sigv4_transport`); `boto3`, the SDK, as also
-    where the configuration asks for something that only the SDK knows, or where a `client` is given. `concurrency` is
-    how many requests may be under way at once. Building it raises `BadConfig` or `SinkDown` for what is known without a
-    request. `notes` holds sentences a person should read before the run, filled by `check`. `send` may be called from
-    several threads at once.
+    `transport` says who makes the requests: `fast`, this program (see `pcapeda.aws.sigv4_transport`); `boto3`, the SDK,
+    as also where the configuration asks for something that only the SDK knows, or where a `client` is given.
+    `concurrency` is how many requests may be under way at once. Building it raises `BadConfig` or `SinkDown` for what
+    is known without a request. `notes` holds sentences a person should read before the run, filled by `check`. `send`
+    may be called from several threads at once.
     """
 
     costs_money = True

@@ -9,8 +9,8 @@ from pcapeda.model import Batch, BatchLimits, Outcome
 class TrafficStatsSink:
     """Counts events by destination port, source and destination, and the sizes of their payloads in bytes.
 
-    Memory is bounded: addresses beyond a few thousand are kept as a heavy hitters' summary (see `HeavyHitters`), payload
-    sizes by powers of two (`sizes[n]` holds those of fewer than 2**n bytes and not fewer than 2**(n-1)).
+    Memory is bounded: addresses beyond a few thousand are kept as a heavy hitters' summary (see `HeavyHitters`),
+    payload sizes by powers of two (`sizes[n]` holds those of fewer than 2**n bytes and not fewer than 2**(n-1)).
     """
 
     limits = BatchLimits(max_entries=1024, max_bytes=1 << 24, max_age_ns=1_000_000_000)

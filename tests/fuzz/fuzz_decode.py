@@ -23,7 +23,7 @@ def one_input(data: bytes) -> None:
     linktype = int.from_bytes(data[:2], "big")
     for decapsulate in (False, True):
         report = Report()
-        extractor = extractor.Extractor(report, decapsulate=decapsulate, defrag_bytes=1 << 20)
+        reader = extractor.Extractor(report, decapsulate=decapsulate, defrag_bytes=1 << 20)
         at = 2
         for number in range(1, MOST_FRAMES + 1):
             size = int.from_bytes(data[at : at + 2], "big")
@@ -32,10 +32,10 @@ def one_input(data: bytes) -> None:
             if not piece:
                 break
             frame = Frame(number * 1_000_000_000, linktype, piece, max(size, len(piece)), None, number)
-            found = extractor.feed(frame)
+            found = reader.feed(frame)
             if isinstance(found, Datagram):
                 assert len(found.payload) <= max(found.length, 8)
-        extractor.finish()
+        reader.finish()
         report.sent = report.datagrams + report.reassembled
         assert report.adds_up()
 
