@@ -1,13 +1,11 @@
 """What replay and sniff do alike: build the job, choose the sink, watch the run, answer with an exit code."""
 
-import json
 import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from threading import Event
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -20,8 +18,8 @@ if TYPE_CHECKING:
     from pcapeda.cli.privileges import Account
     from pcapeda.engine.job import Job
     from pcapeda.engine.worker_processes import Workers
-    from pcapeda.model import Entry, Sink
     from pcapeda.report import Report
+    from pcapeda.sinks.base import BaseSink
     from pcapeda.ui.json_log import JsonLog
     from pcapeda.ui.prometheus import Metrics
     from pcapeda.ui.terminal import ConsoleReporter
@@ -35,43 +33,16 @@ def check_output(job: "Job", given: Mapping[str, Any]) -> None:
         raise BadConfig("--spool and --checkpoint are about delivery: a dry run delivers nothing")
 
 
-def choose_sink(job: "Job", given: Mapping[str, Any]) -> "Sink":
-    """A bus, or for a dry run the terminal or a pipe."""
+def choose_sink(job: "Job", given: Mapping[str, Any]) -> "BaseSink":
+    """A bus, or for a dry run what prints: for a person on a terminal, for programs in a pipe."""
+    from pcapeda.sinks.base import SinkOptions, make_bus_sink, make_sink
+
     if not given["dry_run"]:
-        from pcapeda.engine.build import event_bus
-
-        return event_bus(job.bus)
+        return make_bus_sink(job.bus)
     output = given["output"] or (Output.PRETTY if sys.stdout.isatty() else Output.JSONL)
-    if output is Output.PRETTY:
-        if job.jobs > 1:
-            raise BadConfig("--jobs is for machines that read: a person cannot keep up", hint="add -o jsonl")
-        from pcapeda.ui.terminal import PrettySink, open_console
-
-        return PrettySink(open_console(sys.stdout), whole=given["verbose"], rules=bool(job.rules))
-    from pcapeda.aws.wire import EventLines, entry_lines, entry_v2_lines
-    from pcapeda.model import REGION
-    from pcapeda.sinks.jsonl import JsonlSink
-
-    region = job.bus.region or REGION
-
-    as_events: Callable[[Sequence[Entry]], str] = EventLines(region=region)
-    as_entries: Callable[[Sequence[Entry]], str] = partial(entry_lines, bus=job.bus.name)
-    if job.bus.v2:
-        as_entries = partial(entry_v2_lines, raw=job.bus.raw)
-    if job.bus.raw:
-        as_events = as_entries
-
-    def with_rules(entries: "Sequence[Entry]") -> str:
-        # Line feeds are nowhere but at the ends of lines: JSON spells those in strings.
-        lines = as_events(entries).split("\n")
-        return "".join(
-            f'{line[:-1]},"matched-rules":{json.dumps(entry.rules, ensure_ascii=False)}}}\n'
-            for line, entry in zip(lines, entries, strict=False)
-        )
-
-    if output is Output.ENTRIES:
-        return JsonlSink(sys.stdout, as_entries)
-    return JsonlSink(sys.stdout, with_rules if job.rules else as_events)
+    if output is Output.PRETTY and job.jobs > 1:
+        raise BadConfig("--jobs is for machines that read: a person cannot keep up", hint="add -o jsonl")
+    return make_sink(output.value, SinkOptions(job.bus, sys.stdout, given["verbose"], bool(job.rules)))
 
 
 def carry_out(

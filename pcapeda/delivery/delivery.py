@@ -23,8 +23,9 @@ from pcapeda.delivery.spool import Spool
 from pcapeda.delivery.spool_drain import FULL_PAUSE_NS, SpoolDrain, SpoolWriter
 from pcapeda.delivery.thread_pool import ThreadPoolSender
 from pcapeda.errors import BadSink, OutputClosed, SinkDown
-from pcapeda.model import AsyncSender, Entry, Failed, Outcome, Sink
+from pcapeda.model import Entry, Failed, Outcome, Sink
 from pcapeda.report import Report
+from pcapeda.sinks.base import as_base
 from pcapeda.units import MILLISECOND_NS, SECOND_NS
 
 RETRIES = Backoff(base_ns=100 * MILLISECOND_NS, calm_ns=SECOND_NS, cap_ns=20 * SECOND_NS, share=0.5)
@@ -100,7 +101,7 @@ class Delivery:
     ) -> None:
         self.down: SinkDown | None = None
         self.broken: BaseException | None = None
-        self.sink = sink
+        self.sink = sink = as_base(sink)
         self._report = report
         self._keep_limited = keep_limited
         self._live = live
@@ -115,10 +116,12 @@ class Delivery:
         self._on_wait = on_wait
         self._ledger = Ledger(report, note, acknowledged, refused)
         self._batcher = Batcher(sink.limits)
-        self._groups = MessageGroups(sink.limits) if getattr(sink, "ordered", False) else None
-        self._billed_bytes: int = getattr(sink, "billed_bytes", quotas.CHUNK_BYTES)
+        self._groups = MessageGroups(sink.limits) if sink.ordered else None
+        self._billed_bytes = sink.billed_bytes
         # A sink that takes one call at a time is called right here: order is kept and nothing is handed around.
-        self._sender = _sender(sink) if sink.concurrency > 1 else None
+        self._sender = None
+        if sink.concurrency > 1:
+            self._sender = sink.async_sender() or ThreadPoolSender(sink.send, sink.concurrency)
         self._flow = AimdController(sink.concurrency)
         self._breaker = Breaker()
         self._budget = RetryBudget()
@@ -209,7 +212,7 @@ class Delivery:
         if self.down is None:
             report.requests += 1
             try:
-                self.sink.pass_on(lines)  # type: ignore[attr-defined]
+                self.sink.pass_on(lines)
             except SinkDown as error:
                 self.down = error
         if self.down is not None:
@@ -552,9 +555,8 @@ class Delivery:
             self._breaker.failed(now, self._jitter)
             self._breaker.open(now, self._jitter)
             self._ledger.say(f"{error}; events are kept in the spool until that is mended")
-            renew = getattr(self.sink, "renew", None)
-            if renew is not None and first:  # once, not for each of the requests that were under way
-                renew()
+            if first:  # once, not for each of the requests that were under way
+                self.sink.renew()
         if self.down is None or isinstance(error, OutputClosed) or (error.final and not self.down.final):
             self.down = error
         self._let_go(one)
@@ -711,9 +713,3 @@ class Delivery:
 
 def _all_too_large(failures: dict[int, Failed]) -> bool:
     return all(failed.code in TOO_LARGE for failed in failures.values())
-
-
-def _sender(sink: Sink) -> AsyncSender:
-    """What carries several batches to the sink at once: its own carrier, or a thread for each."""
-    offered = getattr(sink, "async_sender", None)
-    return (offered and offered()) or ThreadPoolSender(sink.send, sink.concurrency)

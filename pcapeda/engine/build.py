@@ -29,8 +29,6 @@ from pcapeda.rules.rule import DEFAULT_BUS
 from pcapeda.rules.ruleset import RuleSet
 from pcapeda.rules.sources.load import load
 from pcapeda.safety.private_files import read_regular
-from pcapeda.sinks.eventbridge import EventBridgeSink
-from pcapeda.sinks.eventbridge_v2 import EventBridgeV2Sink
 from pcapeda.units import MIB, SECOND_NS
 
 if TYPE_CHECKING:
@@ -53,36 +51,8 @@ _TARGET: dict[str, tuple[type, ...]] = {
 }
 """Its members, each a field of `Bus`, and what their values are."""
 
-ORDERED_REQUESTS = 2
-"""Requests in flight where order is kept: the entries of one are chosen while the other is under way; more would only
-be smaller, since of each group one entry is under way."""
-
 Note = Callable[[str], None]
 """Who is told a sentence."""
-
-
-def event_bus(bus: Bus) -> EventBridgeSink | EventBridgeV2Sink:
-    """The sink for an EventBridge bus. Raises `BadConfig` or `SinkDown` for what is known without a request."""
-    bus.check()
-    if bus.v2 and bus.name is not None:
-        return EventBridgeV2Sink(
-            bus=bus.name,
-            region=bus.region,
-            profile=bus.profile,
-            endpoint_url=bus.endpoint_url,
-            raw=bus.raw,
-            ordered=bus.groups is not None,
-            concurrency=8 if bus.groups is None else ORDERED_REQUESTS,
-            max_request_bytes=bus.max_request_bytes,
-        )
-    return EventBridgeSink(
-        bus=bus.name,
-        region=bus.region,
-        profile=bus.profile,
-        endpoint_url=bus.endpoint_url,
-        max_request_bytes=bus.max_request_bytes,
-        transport=bus.transport,
-    )
 
 
 def live_source(job: Job) -> "LiveSource":

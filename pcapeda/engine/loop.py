@@ -108,7 +108,7 @@ class RunContext:
     @property
     def render(self) -> Callable[[Sequence[Entry]], str] | None:
         """What makes text of entries, where text is all that is wanted of them: a spool would want the entries."""
-        return getattr(self.delivery.sink, "render", None) if self.job.spool is None else None
+        return self.delivery.sink.render if self.job.spool is None else None
 
     @property
     def undemanding(self) -> bool:

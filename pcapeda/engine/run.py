@@ -22,7 +22,6 @@ from pcapeda.delivery.delivery import Delivery
 from pcapeda.delivery.spool import Spool
 from pcapeda.dissect.extractor import Extractor
 from pcapeda.engine.build import (
-    event_bus,
     live_source,
     load_rules,
     make_extractor,
@@ -55,6 +54,7 @@ from pcapeda.errors import BadCapture, BadConfig, BadFilter, InterfaceDown, Pcap
 from pcapeda.events.shape import Shape
 from pcapeda.model import Damage, Frame, Sink
 from pcapeda.report import Report
+from pcapeda.sinks.base import BaseSink, as_base, make_bus_sink
 from pcapeda.units import MIB, SECOND_NS
 
 if TYPE_CHECKING:
@@ -123,8 +123,9 @@ def _execute(
     captures = expand(job.captures)
     with ExitStack() as stack:
         if sink is None:
-            sink = event_bus(job.bus)
+            sink = make_bus_sink(job.bus)
             stack.callback(sink.close)
+        sink = as_base(sink)
         spool = None if job.spool is None else stack.enter_context(open_spool(job, observer.note, observer.say, report))
         checkpoint = None if job.checkpoint is None else stack.enter_context(Checkpoint(job.checkpoint))
         try:
@@ -152,7 +153,7 @@ def _execute(
             refused=checkpoint.forget if checkpoint is not None else lambda entries: None,
         )
         limits = make_limits(job, costs_money=sink.costs_money)
-        ignore = names_in_dns(getattr(sink, "hosts", ()))
+        ignore = names_in_dns(sink.hosts)
         context = RunContext(
             job, delivery, limits, report, observer, stop, clock, sleep, ignore, checkpoint, rules, left=job.count
         )
@@ -193,12 +194,11 @@ def _end(context: RunContext, over: Callable[[], bool]) -> None:
             context.observer.note(checkpoint.problem)
 
 
-def tell_where(sink: Sink, observer: RunObserver) -> None:
+def tell_where(sink: BaseSink, observer: RunObserver) -> None:
     """Say before the first event which bus it goes to, as far as its check has told, and what is doubtful about it."""
-    describe = getattr(sink, "describe", None)
-    if describe is not None:
-        observer.say(f"to {describe()}")
-    for sentence in getattr(sink, "notes", ()):
+    if sink.costs_money:
+        observer.say(f"to {sink.describe()}")
+    for sentence in sink.notes:
         observer.note(sentence)
 
 
@@ -481,8 +481,9 @@ def resend(
         patience_s = bounds.check_number("resend", "patience_s", patience_s)
         tell_of(spool, observer.note, observer.say, report)
         if sink is None:
-            sink = event_bus(bus)
+            sink = make_bus_sink(bus)
             stack.callback(sink.close)
+        sink = as_base(sink)
         sink.check()
         tell_where(sink, observer)
         delivery = Delivery(

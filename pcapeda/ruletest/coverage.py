@@ -7,15 +7,16 @@ counts by rule and port, a few samples, and one event of each kind to explain th
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from pcapeda.limits.heavy_hitters import HeavyHitters
-from pcapeda.model import ACCOUNT, REGION, Batch, BatchLimits, Entry, Outcome
+from pcapeda.model import ACCOUNT, REGION, Batch, Entry, Outcome
 from pcapeda.rules.dialects import Dialect, event_of
 from pcapeda.rules.explain import Explanation
 from pcapeda.rules.rule import DEFAULT_BUS, Rule
 from pcapeda.rules.ruleset import RuleSet
 from pcapeda.safety.visible import visible
+from pcapeda.sinks.base import BaseSink, SinkOptions
 from pcapeda.units import time_text
 
 Event = dict[str, Any]
@@ -43,16 +44,12 @@ class RuleResult:
     """For a rule that never matched: the event that came nearest, and why it did not match."""
 
 
-class Coverage:
+class Coverage(BaseSink):
     """Evaluates rules on every event it is sent; `finish` explains the rules that never matched.
 
     `show` is how many events each rule keeps as samples; rules see events as their `dialect` has them; `wanted` are
     rules by name, each with a port all events to which it should match.
     """
-
-    limits = BatchLimits(max_entries=1024, max_bytes=1 << 24, max_age_ns=1_000_000_000)
-    concurrency = 1
-    costs_money = False
 
     def __init__(
         self,
@@ -81,11 +78,10 @@ class Coverage:
         self._account, self._region, self._show = account, region, show
         self._kinds: dict[tuple[object, ...], Event] = {}
 
-    def check(self) -> None:
-        """Nothing to find out."""
-
-    def close(self) -> None:
-        """Nothing is held."""
+    @classmethod
+    def make(cls, options: SinkOptions) -> Self:
+        """One without rules, on the bus of the run."""
+        return cls((), bus=options.bus.name or DEFAULT_BUS)
 
     def send(self, batch: Batch) -> Outcome:
         """Evaluate every rule on every event of the batch."""

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
-from pcapeda.model import ACCOUNT, REGION, Batch, BatchLimits, Outcome
+from pcapeda.model import ACCOUNT, REGION, Batch, Outcome
 from pcapeda.rules.buses import bus_of
 from pcapeda.rules.explain import Explanation
 from pcapeda.rules.json_reader import read_event
@@ -13,6 +13,7 @@ from pcapeda.rules.rule import Rule
 from pcapeda.rules.ruleset import RuleSet
 from pcapeda.rules.transform import receives
 from pcapeda.safety.visible import visible
+from pcapeda.sinks.base import BaseSink, SinkOptions
 
 __tracebackhide__ = True  # pytest shows the test that asked, not how it was answered
 
@@ -40,16 +41,12 @@ class Counts(dict[str, int]):
         raise UnknownName("rule", name, self)
 
 
-class LocalBus:
+class LocalBus(BaseSink):
     """Evaluates rules on what it is sent, as EventBridge would, and keeps what each rule and target got.
 
     It is a sink, so `pipeline.execute` can run captures into it; `put` takes single events. At most `keep` events are
     kept for each rule, and as many that matched none; `counts` and `unmatched_count` go on counting.
     """
-
-    limits = BatchLimits(max_entries=1024, max_bytes=1 << 24, max_age_ns=1_000_000_000)
-    concurrency = 1
-    costs_money = False
 
     def __init__(
         self,
@@ -72,6 +69,11 @@ class LocalBus:
         self._set = RuleSet(self.rules, self.bus)
         self._account, self._region, self._keep = account, region, keep
 
+    @classmethod
+    def make(cls, options: SinkOptions) -> Self:
+        """One without rules, on the bus of the run."""
+        return cls((), bus=options.bus.name)
+
     def clear(self) -> None:
         """Forget every event, for the next test of one that shares the bus."""
         self.counts.update(dict.fromkeys(self.counts, 0))
@@ -79,12 +81,6 @@ class LocalBus:
         self.unmatched_count = 0
         self._matched.clear()
         self._kinds.clear()
-
-    def check(self) -> None:
-        """Nothing to find out."""
-
-    def close(self) -> None:
-        """What it got stays."""
 
     def send(self, batch: Batch) -> Outcome:
         """Evaluate a batch of entries."""

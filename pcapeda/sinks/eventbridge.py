@@ -8,7 +8,7 @@ EventBridge User Guide.
 import json
 import re
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import orjson
@@ -29,6 +29,7 @@ from pcapeda.aws.sigv4_transport import Fast, UnsupportedConfig
 from pcapeda.aws.wire import put_events_entry
 from pcapeda.errors import BadConfig, PcapedaError, SinkDown
 from pcapeda.model import AsyncSender, Batch, BatchLimits, Outcome
+from pcapeda.sinks.base import BaseSink, SinkOptions
 
 CONCURRENCY: dict[Transport, int] = {"fast": 32, "boto3": 8}
 """Requests that may be under way at once. The SDK takes a thread for each."""
@@ -45,7 +46,7 @@ LIMITS = BatchLimits(ENTRIES_PER_REQUEST, REQUEST_BYTES, LINGER_NS)
 _ARN = re.compile(r"arn:[\w-]+:events:(?P<region>[\w-]+):(?P<account>[0-9]{12}):event-bus/(?P<name>.+)")
 
 
-class EventBridgeSink:
+class EventBridgeSink(BaseSink):
     """A classic event bus: `bus` is a name or an ARN, None the account's default bus.
 
     Region, profile, endpoint and credentials come from the arguments or else from where the AWS SDK looks for them.
@@ -87,6 +88,8 @@ class EventBridgeSink:
         if not checks_certificates(self._client):
             self.notes.append(UNCHECKED)
         self._endpoint: str = self._client.meta.endpoint_url
+        host = urlsplit(self._endpoint).hostname
+        self.hosts = (host,) if host else ()
         self._region: str = self._client.meta.region_name
         self._fast: Fast | None = None
         self._lines: list[_Flights] = []
@@ -97,11 +100,17 @@ class EventBridgeSink:
             except UnsupportedConfig as error:
                 self.notes.append(f"requests are made by boto3: {error}")
 
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """The host names that sending looks up."""
-        host = urlsplit(self._endpoint).hostname
-        return (host,) if host else ()
+    @classmethod
+    def make(cls, options: SinkOptions) -> Self:
+        bus = options.bus
+        return cls(
+            bus=bus.name,
+            region=bus.region,
+            profile=bus.profile,
+            endpoint_url=bus.endpoint_url,
+            max_request_bytes=bus.max_request_bytes,
+            transport=bus.transport,
+        )
 
     def describe(self) -> str:
         """Where events go, in one line; the account once `check` has learned it."""

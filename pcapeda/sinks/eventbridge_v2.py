@@ -7,7 +7,7 @@ everything else is answered entry by entry.
 """
 
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from pcapeda.aws.responses import judge, none_of, refusal, refused_for_good, refused_request, what_it_said
@@ -24,6 +24,7 @@ from pcapeda.aws.session import (
 from pcapeda.aws.wire import put_events_v2_entry, put_raw_events_entry
 from pcapeda.errors import BadConfig, PcapedaError, SinkDown, Untrusted
 from pcapeda.model import Batch, BatchLimits, Failed, Outcome
+from pcapeda.sinks.base import BaseSink, SinkOptions
 from pcapeda.sinks.eventbridge import LINGER_NS
 
 ENTRIES_PER_REQUEST = 100
@@ -40,7 +41,12 @@ NO_PAYLOAD = "NoPayload"
 """The code of an event that cannot be sent raw."""
 
 
-class EventBridgeV2Sink:
+ORDERED_REQUESTS = 2
+"""Requests in flight where order is kept: the entries of one are chosen while the other is under way; more would only
+be smaller, since of each group one entry is under way."""
+
+
+class EventBridgeV2Sink(BaseSink):
     """A bus of EventBridge v2: `bus` is its ARN, which says its Region.
 
     With `raw` each event goes as its payload's bytes and metadata (see `Entry.raw`). `ordered` says that entries bear
@@ -81,15 +87,24 @@ class EventBridgeV2Sink:
         self._endpoint: str = self._client.meta.endpoint_url
         self._distrusted: Untrusted | None = None
         """Set once the peer could not prove its name: nothing is sent any more."""
-        self._own_endpoint = endpoint_url is not None
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """The host names that sending looks up: at AWS, the account's own."""
         host = urlsplit(self._endpoint).hostname
-        if not host:
-            return ()
-        return (host,) if self._own_endpoint else (host, f"{self._account}.{host}")
+        if host:  # at AWS, the account's own, too
+            self.hosts = (host,) if endpoint_url is not None else (host, f"{self._account}.{host}")
+
+    @classmethod
+    def make(cls, options: SinkOptions) -> Self:
+        bus = options.bus
+        assert bus.name is not None, "a bus of v2 is one that has an ARN"
+        return cls(
+            bus=bus.name,
+            region=bus.region,
+            profile=bus.profile,
+            endpoint_url=bus.endpoint_url,
+            raw=bus.raw,
+            ordered=bus.groups is not None,
+            concurrency=8 if bus.groups is None else ORDERED_REQUESTS,
+            max_request_bytes=bus.max_request_bytes,
+        )
 
     def describe(self) -> str:
         """Where events go, in one line."""

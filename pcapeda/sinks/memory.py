@@ -7,6 +7,7 @@ from typing import Any
 from pcapeda.aws.responses import WORTH_ANOTHER_TRY
 from pcapeda.errors import SinkDown
 from pcapeda.model import Batch, BatchLimits, Entry, Failed, Outcome
+from pcapeda.sinks.base import BaseSink
 from pcapeda.sinks.eventbridge import LIMITS
 
 Answer = None | str | Sequence[str | None] | SinkDown
@@ -14,7 +15,7 @@ Answer = None | str | Sequence[str | None] | SinkDown
 each entry; a `SinkDown`, which is raised."""
 
 
-class MemorySink:
+class MemorySink(BaseSink):
     """Takes entries like an event bus and keeps them.
 
     `script` says what fails: either one `Answer` for each call of `send`, after which everything is taken, or a

@@ -3,19 +3,16 @@
 from collections import Counter
 
 from pcapeda.limits.heavy_hitters import HeavyHitters
-from pcapeda.model import Batch, BatchLimits, Outcome
+from pcapeda.model import Batch, Outcome
+from pcapeda.sinks.base import BaseSink
 
 
-class TrafficStatsSink:
+class TrafficStatsSink(BaseSink):
     """Counts events by destination port, source and destination, and the sizes of their payloads in bytes.
 
     Memory is bounded: addresses beyond a few thousand are kept as a heavy hitters' summary (see `HeavyHitters`),
     payload sizes by powers of two (`sizes[n]` holds those of fewer than 2**n bytes and not fewer than 2**(n-1)).
     """
-
-    limits = BatchLimits(max_entries=1024, max_bytes=1 << 24, max_age_ns=1_000_000_000)
-    concurrency = 1
-    costs_money = False
 
     def __init__(self) -> None:
         self.ports: Counter[int] = Counter()
@@ -25,9 +22,6 @@ class TrafficStatsSink:
         self.payload_bytes = 0
         self.smallest: int | None = None
         self.largest: int | None = None
-
-    def check(self) -> None:
-        """Nothing to find out."""
 
     def send(self, batch: Batch) -> Outcome:
         """Count the batch."""
@@ -44,6 +38,3 @@ class TrafficStatsSink:
             self.smallest = size if self.smallest is None else min(self.smallest, size)
             self.largest = size if self.largest is None else max(self.largest, size)
         return Outcome(len(batch.entries))
-
-    def close(self) -> None:
-        """Nothing is held."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from pcapeda.aws import quotas
 from pcapeda.errors import OutputClosed, OutputFailed, PcapedaError
@@ -21,6 +21,7 @@ from pcapeda.model import Batch, BatchLimits, Datagram, Entry, Outcome, SkipReas
 from pcapeda.report import Report
 from pcapeda.safety.masking import masked
 from pcapeda.safety.visible import visible
+from pcapeda.sinks.base import BaseSink, SinkOptions
 from pcapeda.ui.snapshot import undelivered
 
 if TYPE_CHECKING:
@@ -136,15 +137,13 @@ def payload_rows(payload: bytes, width: int) -> list[str]:
     return rows
 
 
-class PrettySink:
+class PrettySink(BaseSink):
     """The dry run on a terminal: when, from where to where, how much, and what is in it.
 
     `whole` shows all of every payload, otherwise a few rows of it; with `rules`, each event names those it matches.
     """
 
     limits = BatchLimits(max_entries=32, max_bytes=1 << 22, max_age_ns=100_000_000)
-    concurrency = 1
-    costs_money = False
 
     def __init__(self, console: "Console", *, whole: bool = False, rules: bool = False) -> None:
         self._console = console
@@ -152,8 +151,9 @@ class PrettySink:
         self._rules = rules
         self._day = ""
 
-    def check(self) -> None:
-        """Nothing to find out."""
+    @classmethod
+    def make(cls, options: SinkOptions) -> Self:
+        return cls(open_console(options.stream or sys.stdout), whole=options.whole, rules=options.rules)
 
     def send(self, batch: Batch) -> Outcome:
         """Show the batch. Raises `OutputClosed` when the terminal or the pipe is gone."""
@@ -170,9 +170,6 @@ class PrettySink:
         except OSError as error:
             raise OutputFailed(error.strerror or str(error)) from None
         return Outcome(len(batch.entries))
-
-    def close(self) -> None:
-        """The console belongs to the caller."""
 
     def _render(self, entry: Entry, text: "Text") -> None:
         datagram = entry.datagram
