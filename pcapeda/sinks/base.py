@@ -85,7 +85,6 @@ class _Plain(BaseSink):
 
     def __init__(self, sink: Sink) -> None:
         self.limits, self.concurrency, self.costs_money = sink.limits, sink.concurrency, sink.costs_money
-        self.send, self.close = sink.send, sink.close  # type: ignore[method-assign]
         for name in ("billed_bytes", "ordered", "hosts", "render", "pass_on", "async_sender", "renew", "describe"):
             if hasattr(sink, name):
                 setattr(self, name, getattr(sink, name))
@@ -94,6 +93,13 @@ class _Plain(BaseSink):
     def check(self) -> None:
         self._sink.check()
         self.notes = tuple(getattr(self._sink, "notes", ()))
+
+    def send(self, batch: Batch) -> Outcome:
+        outcome: Outcome = self._sink.send(batch)
+        return outcome
+
+    def close(self) -> None:
+        self._sink.close()
 
 
 def as_base(sink: Sink) -> BaseSink:
