@@ -27,7 +27,7 @@ from pcapeda.delivery.spool import (
     SpoolRecord,
     record_of,
 )
-from pcapeda.errors import BadConfig
+from pcapeda.errors import BadConfig, Unavailable
 from pcapeda.model import Entry, Failed
 from tests.command import ROOT
 
@@ -151,7 +151,7 @@ def test_dead_letters_keep_their_code(tmp_path: Path) -> None:
 
 def test_two_processes_cannot_use_one_folder(tmp_path: Path) -> None:
     """The second one is told so, in one sentence; once the first has closed it, it may."""
-    with Spool(tmp_path), pytest.raises(BadConfig, match="another process"):
+    with Spool(tmp_path), pytest.raises(Unavailable, match="another process"):
         Spool(tmp_path)
     Spool(tmp_path).close()
 

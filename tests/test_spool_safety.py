@@ -19,7 +19,7 @@ from pcapeda.delivery.spool_drain import TAKEN_AWAY
 from pcapeda.engine.build import spool_target
 from pcapeda.engine.job import Job
 from pcapeda.engine.run import execute, resend
-from pcapeda.errors import BadConfig, ExitStatus
+from pcapeda.errors import BadConfig, ExitStatus, Unavailable
 from pcapeda.report import Report
 from pcapeda.safety.private_files import open_regular
 from pcapeda.sinks.memory import MemorySink
@@ -392,7 +392,7 @@ def test_a_lock_that_is_deleted_costs_nothing(tmp_path: Path) -> None:
         spool.put([entry(1)])
         (tmp_path / "lock").unlink()
         spool.put([entry(2)])
-        with pytest.raises(BadConfig, match="another process"):
+        with pytest.raises(Unavailable, match="another process"):
             Spool(tmp_path)
         assert numbers(spool.take(5)) == [1, 2]
 

@@ -133,7 +133,7 @@ class Spool:
             self._open()
         except OSError as error:
             self._let_go()
-            raise of_system(f"spool {folder}", error) from None
+            raise of_system(f"spool {folder}{_which(error, self.folder)}", error) from None
 
     def _claim(self) -> int:
         """Make the folder if it is not there, and have it for this process alone. Raises `OSError`, `BadConfig`."""
@@ -485,6 +485,10 @@ def _is(descriptor: int, path: Path) -> bool:
 
 def _why(error: OSError, folder: Path) -> str:
     """What the operating system said, and of which file in the folder if it is one."""
+    return f"{_which(error, folder)}: {error.strerror}".removeprefix(": ")
+
+
+def _which(error: OSError, folder: Path) -> str:
+    """`: NAME` of the file in the folder that the operating system means, if it is one."""
     name = Path(error.filename).name if isinstance(error.filename, str | Path) else ""
-    where = f"{name}: " if name and name != folder.name else ""
-    return f"{where}{error.strerror}"
+    return f": {name}" if name and name != folder.name else ""
