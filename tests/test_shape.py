@@ -12,7 +12,8 @@ from pcapeda.aws import quotas
 from pcapeda.aws.wire import EventLines, entry_json, event_json
 from pcapeda.errors import BadConfig
 from pcapeda.events.schema import schema
-from pcapeda.events.shape import JSON_DEPTH, Shape, json_object, packet_id, printable_text
+from pcapeda.events.shape import JSON_DEPTH, Shape, json_object, packet_id
+from pcapeda.events.text import printable_text
 from pcapeda.model import Datagram
 from tests.datagrams import EXAMPLE, datagrams
 
@@ -192,21 +193,3 @@ def test_what_a_shape_cannot_do_is_refused() -> None:
         Shape("round")
     with pytest.raises(BadConfig, match="minimal"):
         Shape("minimal", text=True)
-
-
-@pytest.mark.parametrize(
-    ("payload", "expected"),
-    [
-        (b'{"a":1}\0', '{"a":1}'),
-        (b'{"a":1}\n\0\0', '{"a":1}'),
-        (b'\xef\xbb\xbf{"a":1}', '{"a":1}'),
-        (b'{"a":1}\n{"a":2}\n', '{"a":1}'),
-        (b'{"a":1}\r\n\r\n{"a":2}\r\n', '{"a":1}'),
-        (b'{"a":1}\nno object', None),
-        (b'{"a":1}\0{"a":2}', None),
-        (b'{"a":\n1}', '{"a":1}'),
-    ],
-)
-def test_json_as_senders_write_it(payload: bytes, expected: str | None) -> None:
-    """NULs behind, a byte order mark before, several lines: the first object."""
-    assert Shape(json_payload=True).extras(payload) == ("" if expected is None else f',"Json":{expected}')
