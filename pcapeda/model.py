@@ -131,14 +131,20 @@ class Fragment(NamedTuple):
 
 
 class Damage(NamedTuple):
-    """Something wrong in a capture: which file, at which byte offset, and what. `passed` when reading went on."""
+    """Something wrong in a capture: which file, at which byte offset, and what. `passed` when reading went on.
+
+    `harmless` where nothing was lost, and a person should know all the same; it counts as no damage.
+    """
 
     file: str
     offset: int
     what: str
     passed: bool = False
+    harmless: bool = False
 
     def __str__(self) -> str:
+        if self.harmless:
+            return f"{self.file}: {self.what}"
         end = "; went on after it" if self.passed else ""
         return f"{self.file}: damaged at byte {self.offset:,}: {self.what}{end}"
 

@@ -19,7 +19,7 @@ class Report:
 
     frames: int = 0
     segments: int = 0
-    """What super-packets held beyond one datagram each (live only): each counts like a frame."""
+    """What super-packets of segmentation offload held beyond one datagram each (live only); as good as frames."""
     bytes_read: int = 0
     datagrams: int = 0
     """Datagrams that came in one piece."""
@@ -38,6 +38,8 @@ class Report:
     """Datagrams that were put together from fragments."""
     reassembled_skips: Counter[tuple[SkipReason, str]] = field(default_factory=Counter)
     """Reassembled IP packets that gave no datagram."""
+    without_text: int = 0
+    """Datagrams whose payload gave no Text though it was asked for; they are delivered without it."""
 
     sent: int = 0
     """Datagrams delivered; an event that stands for many counts as many."""

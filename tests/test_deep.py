@@ -1,11 +1,19 @@
 """Scapy's dissection as the twin of the fast path, and how it is contained."""
 
+import json
+import logging
+import struct
+import warnings
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from pcapeda.dissect import scapy_fallback, tables
 from pcapeda.dissect.extractor import UNKNOWN
 from pcapeda.model import Datagram, Fragment, Frame, Skip, SkipReason
 from tests import stacks
+from tests.command import pcapeda
 from tests.frames import decoded
 from tests.stacks import E4, HOST6, P4, PEER6, ether, hexed, ip4, ip6, udp, via4
 
@@ -46,9 +54,62 @@ def test_the_ethertypes_that_scapy_knows() -> None:
         if name in ("type", "proto", "code") and value >= 0x0600
     }
     assert known == scapy_fallback.ETHERTYPES
-    assert not scapy_fallback.may_know("ethertype 0x3030")
-    assert all(scapy_fallback.may_know(f"ethertype 0x{ethertype:04x}") for ethertype in known)
-    assert all(map(scapy_fallback.may_know, ("user0", "802.11", "proto 200", "ethertype")))
+
+
+def test_what_scapy_may_know() -> None:
+    """It is asked about any layer but EtherTypes that it has none for, and about link types that it does not guess."""
+
+    def asked(*layers: str, why: SkipReason = SkipReason.UNKNOWN_LAYER) -> set[bool]:
+        return {scapy_fallback.may_know(Skip(why, layer, 0, 1)) for layer in layers}
+
+    assert asked("ethertype 0x3030") == {False}
+    assert asked(*(f"ethertype 0x{ethertype:04x}" for ethertype in scapy_fallback.ETHERTYPES)) == {True}
+    assert asked("802.11", "proto 200", "ethertype") == {True}
+    assert asked("6lowpan compression") == {False}
+    known = set(scapy_fallback._scapy().conf.l2types.num2layer) - set(tables.LINK) - {23, 31, 144, 195, 230}
+    assert {f"linktype {number}" for number in known} <= scapy_fallback.LINKS
+    assert asked(*scapy_fallback.LINKS, reason=SkipReason.UNKNOWN_LINK) == {True}
+    assert asked("USER0", "IEEE802_15_4_NOFCS", "linktype 23", reason=SkipReason.UNKNOWN_LINK) == {False}
+
+
+@pytest.mark.parametrize("command", [["inspect"], ["replay", "-n", "--log", "json"], ["replay", "-n", "-o", "pretty"]])
+@pytest.mark.parametrize("linktype", [195, 215, 230, 283, 144, 23, 31])
+def test_nothing_is_heard_of_scapy(tmp_path: Path, linktype: int, command: list[str]) -> None:
+    """Link types that it only guesses at are unsupported, bare and within PPI; its advice is never on stderr."""
+    data = hexed("6188 01 3412 ffff 0100") + bytes(range(40))
+    for number, one in [(linktype, data), (192, hexed("00 00 0800") + linktype.to_bytes(4, "little") + data)]:
+        path = tmp_path / "x.pcap"
+        head = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, number)
+        path.write_bytes(head + struct.pack("<4I", 1, 0, len(one), len(one)) + one)
+        done = pcapeda(*command, path)
+        assert done.returncode == 0, done.stderr
+        assert b"WARNING" not in done.stderr
+        assert b"unsupported link type" in done.stdout + done.stderr
+        if "json" in command:
+            assert all(json.loads(line) for line in done.stderr.splitlines())
+
+
+@pytest.mark.parametrize("where", ["log", "warning"])
+def test_what_scapy_says_while_it_dissects(where: str, capfd: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    """Whichever way it speaks; and a program's own use of Scapy is as loud as before."""
+    from scapy.error import log_runtime
+    from scapy.layers.inet import IP
+
+    said = list[bool]()
+
+    def talk(self: object, data: bytes) -> bytes:
+        said.append(log_runtime.isEnabledFor(logging.WARNING) and not log_runtime.disabled)
+        log_runtime.warning("advice") if where == "log" else warnings.warn("advice", stacklevel=1)
+        raise ValueError
+
+    monkeypatch.setattr(IP, "do_dissect", talk)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        scapy_fallback.decode(frame(E4))
+    assert said == [False]
+    assert not heard
+    assert capfd.readouterr().err == ""
+    assert not log_runtime.disabled
 
 
 @pytest.mark.parametrize(
@@ -160,12 +221,3 @@ class TestContainment:
         for _, _, data in list(stacks.everything())[:200]:
             scapy_fallback.decode(frame(data), decapsulate=True)
         assert [list(layer.payload_guess) for layer in (Ether, IP, UDP)] == before
-
-
-@pytest.mark.parametrize("linktype", [195, 215, 230, 283])
-def test_nothing_is_guessed_at(linktype: int, capfd: pytest.CaptureFixture[str]) -> None:
-    """802.15.4 carries what is nowhere told: an unsupported link type, and Scapy has no advice to give."""
-    found = scapy_fallback.decode(frame(bytes.fromhex("41880122ffff00000000") + bytes(30), linktype))
-    assert isinstance(found, Skip)
-    assert found.reason is SkipReason.UNKNOWN_LINK
-    assert capfd.readouterr().err == ""

@@ -239,9 +239,9 @@ class TestUnknown:
         monkeypatch.setattr(
             scapy_fallback, "decode", lambda frame, decapsulate: asked.append(frame) or decode(frame, decapsulate)
         )
-        found, _ = extract([bytes(64)] * 20, linktype=147)
+        found, _ = extract([ether(0x8053, bytes(50))] * 20)
         assert len(asked) == FRUITLESS
-        assert {one.layer for one in found if isinstance(one, Skip)} == {"USER0"}
+        assert {one.layer for one in found if isinstance(one, Skip)} == {"ethertype 0x8053"}
 
     def test_scapy_is_not_asked_about_what_it_does_not_know(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """EtherTypes that Scapy has no layer for go by without it; loading it takes longer than most captures."""

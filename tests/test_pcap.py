@@ -2,6 +2,7 @@
 
 import struct
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -10,9 +11,12 @@ from hypothesis import strategies as st
 from pcapeda.capture import pcap
 from pcapeda.capture.files import read
 from pcapeda.capture.stream import Stream
+from pcapeda.engine.run import datagrams as read_datagrams
 from pcapeda.errors import BadCapture
 from pcapeda.model import Damage, Frame
-from tests.command import FIXTURES
+from pcapeda.report import Report
+from tests.command import FIXTURES, pcapeda
+from tests.frames import ethernet, udp4
 from tests.reading import chunked, read_bytes
 
 # The example of draft-ietf-opsawg-pcap, written out by hand: one record of 4 of 60 bytes, in each byte order.
@@ -40,9 +44,9 @@ def test_a_record_by_hand_in_each_byte_order() -> None:
     """The four numbers of a record and its data, as the specification lays them out."""
     assert read_bytes(BIG) == ([Frame(0x69D7D864 * 10**9 + 123_000, 1, b"\xde\xad\xbe\xef", 60, None, 1)], [])
     frames, damages = read_bytes(LITTLE)
-    # 0x075bcd15 is 123,456,789: as microseconds that is 123 seconds more, carried.
+    # 0x075bcd15 is 123,456,789: as microseconds that is 123 seconds more, carried, and a word about it.
     assert frames == [Frame(0x69D7D864 * 10**9 + 123_456_789_000, 1, b"\xde\xad\xbe\xef", 60, None, 1)]
-    assert damages == []
+    assert [damage.harmless for damage in damages] == [True]
 
 
 def test_nanoseconds_by_their_magic() -> None:
@@ -233,11 +237,84 @@ def test_spans_are_the_same_records(
     assert told[1] == told[0]
 
 
-@pytest.mark.parametrize("records", [1, 2, 4])
-def test_nokia_with_nothing_in_its_four_bytes(records: int) -> None:
-    """As `editcap -F nokiapcap` writes it: the lengths tell."""
-    packet = bytes(range(53))
-    head = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
-    body = b"".join(struct.pack("<IIIII", 1_700_000_000 + n, n, 53, 53, 0) + packet for n in range(records))
-    frames, damages = read_bytes(head + body)
-    assert ([frame.data for frame in frames], damages) == ([packet] * records, [])
+def nokia(*packets: bytes, order: str = "<") -> bytes:
+    """Records with four extra bytes of zero, as editcap -F nokiapcap writes them."""
+    head = header(order=order)
+    return head + b"".join(
+        struct.pack(f"{order}5I", 1_700_000_000 + number, 123_456, len(one), len(one), 0) + one
+        for number, one in enumerate(packets)
+    )
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 9])
+def test_nokia_records_without_marks(order: str, count: int) -> None:
+    """What editcap writes where Nokia has its own marks is zero: it is read when all else fits."""
+    packets = [bytes([number + 1]) * (60 + number) for number in range(count)]
+    frames, damages = read_bytes(nokia(*packets, order=order))
+    assert [frame.data for frame in frames] == packets
+    assert frames[0].time_ns == 1_700_000_000_123_456_000
+    assert damages == []
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+@pytest.mark.parametrize("fraction", [5, 123_456_789])
+def test_packets_that_begin_with_zeros_are_not_nokias(count: int, fraction: int) -> None:
+    """Frames of the loopback device begin with twelve zeros, whatever their times are like."""
+    packets = [bytes(12) + b"\x08\0" + bytes([number + 1]) * 50 for number in range(count)]
+    frames, damages = read_bytes(header() + b"".join(record(one, at=(1_700_000_000, fraction)) for one in packets))
+    assert [frame.data for frame in frames] == packets
+    assert [one for one in damages if not one.harmless] == []
+
+
+@pytest.mark.parametrize(
+    ("magic", "fraction", "words"),
+    [
+        (0xA1B2C3D4, 999_999, None),
+        (0xA1B2C3D4, 1_000_000, "microseconds of its time are a second or more (written as nanoseconds"),
+        (0xA1B2C3D4, 123_456_789, "microseconds"),
+        (0xA1B2C3D4, 0xFFFF_FFFF, "negative"),
+        (0xA1B23C4D, 999_999_999, None),
+        (0xA1B23C4D, 1_000_000_000, "nanoseconds of its time are a second or more"),
+    ],
+)
+@pytest.mark.parametrize("odd", [1, 2, 300, 700])
+def test_a_fraction_of_a_second_or_more_is_told_once(magic: int, fraction: int, words: str | None, odd: int) -> None:
+    """Wherever it is in the file; the time is what the bytes say, nothing is lost, and it is no damage."""
+    data = header(magic=magic)
+    for number in range(1, 801):
+        data += record(b"abcd", at=(1_700_000_000, fraction if number >= odd else 7))
+    frames, told = read_bytes(data)
+    assert len(frames) == 800
+    unit = 1000 if magic == 0xA1B2C3D4 else 1
+    assert frames[-1].time_ns == 1_700_000_000_000_000_000 + fraction * unit
+    assert len(told) == (words is not None)
+    if words is not None:
+        assert told[0].harmless
+        assert words in str(told[0])
+        assert f"packet record {odd}:" in str(told[0])
+        assert "damaged" not in str(told[0])
+
+
+@pytest.mark.parametrize("options", [(), ("--jobs", "2")])
+def test_a_run_says_that_times_are_odd(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """On stderr, one line; exit code 0."""
+    packet = ethernet(udp4(b"hello"))
+    path = tmp_path / "odd.pcap"
+    path.write_bytes(header() + record(packet, at=(1_700_000_000, 123_456_789)) * 2)
+    done = pcapeda("replay", "-n", path, *options)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(b"a second or more") == 1
+    assert len(done.stdout.splitlines()) == 2
+    report = Report()
+    assert len(list(read_datagrams(str(path), report=report))) == 2
+    assert report.damages == []
+
+
+@pytest.mark.parametrize(("magic", "unit"), [(0x1C0001AC, 1), (0x1C0001AB, 1000)])
+@pytest.mark.parametrize("order", "<>")
+def test_ixia(magic: int, unit: int, order: str) -> None:
+    """Ixia's lcap: numbers of its own, and the size of all records behind the header."""
+    data = header(order=order, magic=magic) + struct.pack(f"{order}I", 20) + record(b"abcd", order=order, at=(5, 7))
+    frames, damages = read_bytes(data)
+    assert (frames[0].time_ns, frames[0].data, damages) == (5_000_000_000 + 7 * unit, b"abcd", [])

@@ -128,29 +128,48 @@ ETHERNET = [
     Vector("Cisco MetaData", 1, MACS + "8909 01 01 0001 0005 0800" + IP4, "eth cmd ip4"),
     # linux/batadv_packet.h: unicast, version 15, TTL, translation version, destination
     Vector("B.A.T.M.A.N. advanced", 1, MACS + "4305 40 0f 32 01 020000000009" + ETH, "eth batadv eth ip4"),
-    # Arista: subtype 1, version 0010 (64 bits, TAI), seconds and nanoseconds
-    Vector("Arista timestamp", 1, MACS + "d28b 0001 0010 6553f100 12345678 0800" + IP4, "eth arista ip4"),
+    Vector("RTmac", 1, MACS + "9021 0800 01 00" + IP4, "eth rtmac ip4"),
+    # version, type 4 (data), links, next, checksum, flags, length 32, and 14 bytes: 24 without links
+    Vector("Roofnet", 1, MACS + "0641 02 04 00 00 0000 0000 0020" + "00" * 14 + IP4, "eth roofnet ip4"),
+    # AX.25 2.2: two addresses of seven bytes, the last bit of the last one set; UI; protocol CC (IP)
+    Vector("AX.25 over Ethernet", 1, MACS + "08ff 3500 82828282828260 84848484848461 03 cc" + IP4, "eth bpq ax25 ip4"),
+    # length 4 (of itself and three more), EtherType
+    Vector("Gigamon", 1, MACS + "22e5 04 01 01 00 0800" + IP4, "eth gmhdr ip4"),
+    Vector("802.11 in Ethernet", 1, MACS + "2452" + DOT11 + SNAP, "eth 802.11 llc snap ip4"),
+    # IBM SNA over Ethernet: length 40, padding, LLC
+    Vector("SNA", 1, MACS + "80d5 0028 00" + SNAP, "eth sna llc snap ip4"),
+    Vector("PPP in Ethernet", 1, MACS + "880b ff03 0021" + IP4, "eth ppp ip4"),
+    # ITU-T G.9954: subtype 3, length 4 (two bytes of data and two), version, data, EtherType
+    Vector("HomePNA", 1, MACS + "886c 03 04 00 0000 0800" + IP4, "eth hpna ip4"),
+    # Linux, net/dsa/tag_rtl4_a.c: 0xA, …; and tag_rtl8_4.c: protocol 4, …, then the EtherType
+    Vector("Realtek 4", 1, MACS + "8899 a001 0800" + IP4, "eth realtek ip4"),
+    Vector("Realtek 8", 1, MACS + "8899 04 00 0000 0001 0800" + IP4, "eth realtek ip4"),
+    Vector("Broadcom", 1, MACS + "8874 00000001 0800" + IP4, "eth brcm ip4"),
+    # version and next (2: data), and a header of control before
+    Vector("Extreme mesh", 1, MACS + "88a9 00 02" + ETH, "eth mesh eth ip4"),
+    # RFC 5412 3, straight over Ethernet
+    Vector("LWAPP over Ethernet", 1, MACS + "88bb 00 00 0040 0000" + DOT11 + SNAP, "eth lwapp 802.11 llc snap ip4"),
+    Vector("LWAPP, old", 1, MACS + "bbbb 00 00 0040 0000" + DOT11 + SNAP, "eth lwapp 802.11 llc snap ip4"),
+    Vector("VMware Lab Manager", 1, MACS + "88de" + "00" * 22 + "0800" + IP4, "eth vmlab ip4"),
     Vector("ACI tag", 1, MACS + "8988 000000000000 0800" + IP4, "eth ttag ip4"),
-    Vector("ACI gleaning", 1, MACS + "fff2" + IP4, "eth ip4"),
-    Vector("EDSA", 1, MACS + "dada 0000 c1100005 0800" + IP4, "eth edsa ip4"),
-    Vector("Broadcom tag", 1, MACS + "8874 20000001 0800" + IP4, "eth brcm ip4"),
-    # linux/net/dsa/tag_rtl4_a.c: protocol A in the first nibble
-    Vector("Realtek tag", 1, MACS + "8899 a001 0800" + IP4, "eth realtek ip4"),
-    # RFC 5412 3
-    Vector("LWAPP in Ethernet", 1, MACS + "88bb 00 00 0040 0000" + DOT11 + SNAP, "eth lwapp 802.11 llc snap ip4"),
-    # length 5 of the header, a field of type 2 and length 2
-    Vector("Gigamon", 1, MACS + "22e5 05 02 02 0001 0800" + IP4, "eth gigamon ip4"),
-    # device, counter, version 3, captured data, Ethernet, flags; channel, time, length 46, flags
+    Vector("ACI IP", 1, MACS + "fff2" + IP4, "eth ip4"),
+    Vector("VLAN 0x9200", 1, MACS + "9200 000a 0800" + IP4, "eth vlan:10 ip4"),
+    # Technica: device, counter, version, message type 3, data type 0080, reserved, flags;
+    # channel, time, length, flags
     Vector(
         "TECMP",
         1,
-        MACS + "99fe 0001 0001 03 03 0080 0000 0000  00000001 0000000000000001 002e 0000" + ETH,
+        MACS + "99fe 0001 0001 03 03 0080 0000 000f  00000001 0000000000000000 002e 0000" + ETH,
         "eth tecmp eth ip4",
     ),
-    # OUI 00-17-f2; magic 0304, sequence number, zeros, EtherType
+    # Arista EOS: subtype 1, version 0x0110 (UTC, 64 bits) or 0x0120 (48 bits), time, EtherType
+    Vector("Arista 64", 1, MACS + "d28b 0001 0110 0000000000000000 0800" + IP4, "eth arista ip4"),
+    Vector("Arista 48", 1, MACS + "d28b 0001 0120 000000000000 0800" + IP4, "eth arista ip4"),
+    # Linux, net/dsa/tag_dsa.c: 0000, tag of 4 bytes, EtherType
+    Vector("EDSA", 1, MACS + "dada 0000 c0080000 0800" + IP4, "eth edsa ip4"),
+    Vector("Extreme header", 1, MACS + "e555" + "00" * 38 + ETH, "eth exeh eth ip4"),
+    # Apple Wireless Direct Link: organisation 00-17-f2, magic, sequence number, two bytes, EtherType
     Vector("AWDL", 1, MACS + "0030 aa aa 03 0017f2 0800 0304 0001 0000 0800" + IP4, "eth llc snap awdl ip4"),
-    Vector("802.1ah LLC", 1, MACS + "88e7 00000123" + MACS + "0028" + SNAP, "eth pbb:291 eth llc snap ip4"),
-    Vector("RTmac", 1, MACS + "9021 0800 01 00" + IP4, "eth rtmac ip4"),
     # RFC 4944 5.1: dispatch 01000001
     Vector("6LoWPAN uncompressed", 1, MACS + "a0ed 41" + IP6, "eth 6lowpan ip6"),
 ]
@@ -185,12 +204,13 @@ IN_IP = [
         over(47, "1000 22eb 00000001 200a 0064 00000007 0000 0000" + ETH),
         "eth ip4 gre erspan:100 eth ip4",
     ),
+    # EtherType first, version 1, one option of four bytes
+    Vector("MetaData in GRE", 1, over(47, "0000 8909 0800 01 01 0001 0000" + IP4), "eth ip4 gre cmd ip4"),
+    # RFC 2890 2: checksum, key, version 1 and Ethernet: not what RouterOS sends
+    Vector("GRE key and checksum", 1, over(47, "a001 6400 00000000 002e0700" + ETH), "eth ip4 gre eth ip4"),
+    Vector("AX.25 in IP", 1, over(93, "82828282828260 84848484848461 03 cc" + IP4), "eth ip4 ax25 ip4"),
     Vector("WCCP", 1, over(47, "0000 883e 00010203" + IP4), "eth ip4 gre wccp ip4"),
     Vector("GRE with 802.11", 1, over(47, "0000 8200" + DOT11 + SNAP), "eth ip4 gre 802.11 llc snap ip4"),
-    # EtherType, version, length 1, option, security group
-    Vector("GRE with Cisco MetaData", 1, over(47, "0000 8909 0800 01 01 0001 0005" + IP4), "eth ip4 gre cmd ip4"),
-    # as EoIP, with a checksum before the key
-    Vector("EoIP checksum", 1, over(47, "a001 6400 0000 0000 002e 0700" + ETH), "eth ip4 gre eth ip4"),
     # GRE protocol type 00fe, ISO 9577
     Vector("GRE with OSI", 1, over(47, "0000 00fe cc" + IP4), "eth ip4 gre ip4"),
 ]
@@ -253,19 +273,6 @@ LINKS = [
     Vector("Prism", 119, "44000000 10000000 0000000000000000" + DOT11 + SNAP, "prism 802.11 llc snap ip4"),
     # magic and version, length 16
     Vector("AVS", 163, "80211001 00000010 0000000000000000" + DOT11 + SNAP, "avs 802.11 llc snap ip4"),
-    # AX.25 2.2 3.12: two addresses, the last one's last bit set; UI, protocol IP
-    Vector("AX.25", 3, "82828282828260 84848484848461 03 cc" + IP4, "ax25 ip4"),
-    Vector("AX.25 KISS", 202, "00 82828282828260 84848484848461 03 cc" + IP4, "ax25 ip4"),
-    Vector("SLIP", 8, "00" * 16 + IP4, "slip ip4"),
-    Vector("PPP of pppd", 166, "00 03 0021" + IP4, "ppp ip4"),
-    Vector("PKTAP as USER2", 149, "6c000000 01000000 01000000" + "00" * 96 + ETH, "pktap eth ip4"),
-    Vector("exported PDU", 252, "000c 0004 69700000 0000 0000" + IP4, "exported ip4"),
-    Vector("netANALYZER transparent", 241, "00040000 55555555555555d5" + ETH + "00000000", "netanalyzer eth ip4"),
-    Vector("DSA Broadcom", 281, MACS + "20000001 0800" + IP4, "eth brcm ip4"),
-    Vector("DSA Broadcom in front", 282, "20000001" + ETH, "brcm eth ip4"),
-    Vector("DSA Marvell", 284, MACS + "c0100005 0800" + IP4, "eth dsa ip4"),
-    Vector("EDSA Marvell", 285, MACS + "dada 0000 c0100005 0800" + IP4, "eth edsa ip4"),
-    Vector("802.11 padded", 105, "88" + DOT11[2:] + "0000 0000" + SNAP, "802.11 llc snap ip4"),
     Vector("NULL little endian", 0, "02000000" + IP4, "null ip4"),
     Vector("NULL big endian", 0, "0000001e" + IP6, "null ip6"),
     Vector("LOOP", 108, "00000002" + IP4, "null ip4"),
@@ -291,6 +298,11 @@ LINKS = [
     Vector("PPP", 9, "ff03 0021" + IP4, "ppp ip4"),
     Vector("PPP HDLC", 50, "ff03 0057" + IP6, "ppp ip6"),
     Vector("PPP with direction", 204, "00 ff03 0021" + IP4, "ppp ip4"),
+    Vector("Cisco HDLC with direction", 205, "00 0f 00 0800" + IP4, "chdlc ip4"),
+    Vector("Frame Relay with direction", 206, "00 1841 03 cc" + IP4, "fr ip4"),
+    Vector("MPLS as link", 219, "00010140" + IP4, "mpls:16 ip4"),
+    # as over UDP
+    Vector("TZSP as link", 128, "01 00 0001 0a 01 05 01" + ETH, "tzsp eth ip4"),
     Vector("PPPoE as link", 51, "11 00 0001 0022 0021" + IP4, "pppoe ppp ip4"),
     # RFC 1990 3: first and last fragment in one, sequence number 1
     Vector("multilink PPP", 9, "ff03 003d c0000001 0021" + IP4, "ppp mlppp ppp ip4"),
@@ -327,10 +339,50 @@ LINKS = [
     Vector("netANALYZER", 240, "00 04 3200" + ETH + "00000000", "netanalyzer eth ip4"),
     # RFC 4391 6: EtherType and two reserved bytes behind the routing header
     Vector("IP over InfiniBand", 242, "00" * 40 + "0800 0000" + IP4, "ipoib ip4"),
+    # AX.25 2.2: as above; KISS has a byte of port and command before it
+    Vector("AX.25", 3, "82828282828260 84848484848461 03 cc" + IP4, "ax25 ip4"),
+    Vector("AX.25 KISS", 202, "00 82828282828260 84848484848461 03 cc" + IP4, "ax25 ip4"),
+    Vector("SLIP of BSD/OS", 102, "00 45" + "00" * 14 + IP4, "slip ip4"),
+    Vector("SLIP", 8, "00 45" + "00" * 14 + IP4, "slip ip4"),
+    Vector("PKTAP as USER2", 149, "6c000000 01000000 01000000" + "00" * 96 + ETH, "pktap eth ip4"),
+    Vector("PPP of pppd", 166, "01 03 0021" + IP4, "ppp ip4"),
+    # as above, then the preamble and the start delimiter
+    Vector("netANALYZER transparent", 241, "00 04 3a00 55555555555555 d5" + ETH + "00000000", "netanalyzer eth ip4"),
+    # wsutil/exported_pdu_tlvs.h: tag 12 (dissector), 4 bytes: "ip"; tag 0
+    Vector("exported IP", 252, "000c 0004 69700000 0000 0000" + IP4, "exported ip4"),
+    # tag 12: "udp"; 20 and 21: addresses
+    Vector(
+        "exported UDP",
+        252,
+        "000c 0004 75647000 0014 0004 c0000201 0015 0004 c6336402 0000 0000" + UDP,
+        "exported",
+    ),
+    # tag between the addresses and the EtherType (281, 284: four bytes, 285: eight), or before all (282)
+    Vector("Broadcom tag", 281, MACS + "00000001 0800" + IP4, "eth brcm ip4"),
+    Vector("Broadcom tag in front", 282, "00000001" + ETH, "brcm eth ip4"),
+    Vector("Marvell DSA", 284, MACS + "c0080000 0800" + IP4, "eth dsa ip4"),
+    Vector("Marvell EDSA", 285, MACS + "dada 0000 c0080000 0800" + IP4, "eth edsa ip4"),
     # time stamp, type 2, flags, lengths, padding
     Vector("ERF", 197, "0000000000000000 02 04 0040 0000 002e 0000" + ETH, "erf eth ip4"),
     # magic, flags with extensions of 3 bytes
     Vector("Juniper Ethernet", 178, "4d4743 80 0003 010188" + ETH, "juniper eth ip4"),
+    # magic, flags, then a card's cookie: 8 bytes of ATM2, 4 of ATM1, 8 of monitoring and services, none of multilink
+    Vector("Juniper ATM2", 135, "4d4743 00 0000000000000000" + SNAP, "juniper llc snap ip4"),
+    Vector("Juniper ATM2 bridged", 135, "4d4743 00 0000000000000000" + ETH, "juniper eth ip4"),
+    Vector("Juniper ATM1", 137, "4d4743 00 00000000" + IP6, "juniper ip6"),
+    Vector("Juniper monitoring", 164, "4d4743 00 0000000000000000" + IP4, "juniper ip4"),
+    Vector("Juniper services", 136, "4d4743 00 0000000000000000" + IP4, "juniper ip4"),
+    Vector("Juniper multilink PPP", 130, "4d4743 00 0021" + IP4, "juniper ppp ip4"),
+    Vector("Juniper PPPoE over ATM", 168, "4d4743 00 0800" + IP4, "juniper ip4"),
+    Vector("Juniper unknown number", 132, "4d4743 02 63000000" + IP4, "juniper ip4"),
+    # ITU-T G.7041 6.1: length, check, type (client data, null extension, Ethernet), check; PPP, linear extension, FCS
+    Vector("GFP Ethernet", 171, "0036 0000 0001 0000" + ETH, "gfp eth ip4"),
+    Vector("GFP PPP", 170, "0030 0000 1102 0000 0000 0000 ff03 0021" + IP4 + "00000000", "gfp ppp ip4"),
+    Vector("RFC 1483 of Fore", 100, "00" * 20 + SNAP, "llc snap ip4"),
+    Vector("ATM CLIP with LLC", 106, SNAP, "llc snap ip4"),
+    # types 5 and 9, a header of many channels before HDLC and, with one of ATM, before AAL5
+    Vector("ERF MC HDLC", 197, "0000000000000000 05 04 0038 0000 0028 00000000 ff03 0021" + IP4, "erf ppp ip4"),
+    Vector("ERF MC AAL5", 197, "0000000000000000 09 04 0040 0000 0030 00000000 00000000" + SNAP, "erf llc snap ip4"),
     Vector("Juniper without link", 178, "4d4743 02 02000000" + IP4, "juniper ip4"),
 ]
 
@@ -367,6 +419,7 @@ def test_every_table_row_has_one() -> None:
 
     links = {vector.linktype for vector in LINKS} | {1}
     alike = {11: 100, 12: 101, 14: 101, 16: 106, 18: 106, 19: 106, 112: 104}  # the same under another number
+    alike |= {13: 109, 15: 102, 175: 197, 176: 197} | dict.fromkeys((131, 134), 132)
     alike |= dict.fromkeys((133, 167, 179, 180, 181, 183), 178)  # Juniper's, one function
     assert {linktype for linktype in tables.LINK if alike.get(linktype, linktype) not in links} == set()
     ports = {int(vector.via.split()[2].partition(":")[2]) for vector in TUNNELS}

@@ -6,15 +6,13 @@ cooked socket has no link header). A filter that cannot be compiled is an error;
 """
 
 import ctypes
-import logging
 import struct
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from os import close, fsencode, pipe, write
 from types import ModuleType
 from typing import Any, Final
 
+from pcapeda.capture.quiet_scapy import quiet_scapy
 from pcapeda.errors import BadFilter, Unavailable
 from pcapeda.model import Frame
 
@@ -224,19 +222,3 @@ class Filter:
 def _line(words: bytes) -> str:
     """libpcap's words as one line."""
     return " ".join(words.decode("utf-8", "replace").split())
-
-
-@contextmanager
-def quiet_scapy() -> Iterator[None]:
-    """What Scapy has to say while it is imported, opens a socket or dissects is nothing for who runs us."""
-    loggers = [logging.getLogger(name) for name in ("scapy", "scapy.runtime", "scapy.loading")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)

@@ -21,8 +21,9 @@ from time import monotonic
 from types import TracebackType
 from typing import Final, Self
 
-from pcapeda.capture.bpf import COOKED, SNAPLEN, Filter, quiet_scapy
+from pcapeda.capture.bpf import COOKED, SNAPLEN, Filter
 from pcapeda.capture.devices import ANY, Device, find, interfaces, need_linux
+from pcapeda.capture.quiet_scapy import quiet_scapy
 from pcapeda.capture.stream import BLOCK_FRAMES
 from pcapeda.capture.tpacket import RETIRE_MS, Ring, has_headers
 from pcapeda.errors import BadConfig, NoRights, NoSuchInterface, of_system

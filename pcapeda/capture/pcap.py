@@ -84,21 +84,23 @@ class Layout(NamedTuple):
         """Bytes of a record before its packet."""
         return 16 + self.extra
 
-    def frames(self, window: bytes, at: int, number: int, most: int) -> tuple[list[Frame], int, int, int]:
+    def frames(self, window: bytes, at: int, number: int, most: int) -> tuple[list[Frame], int, int, int, int]:
         """Up to `most` records from `window[at]` on, of which the first one has the number after `number`.
 
         Gives them, where the next one starts, and if that one is not whole, how many bytes it needs and how many of
-        packet it claims: of more than `largest` it is no record.
+        packet it claims: of more than `largest` it is no record. Last, the number of a record whose fraction is a
+        second or more, or 0.
         """
         linktype, order, extra, unit_ns, lengths, padding, largest = self
         unpack = struct.Struct(f"{order}IIII{extra}x").unpack_from
         header, straight, end = 16 + extra, lengths == "straight", len(window)
+        second, moved = 1_000_000_000 // unit_ns, 0
         found: list[Frame] = []
         add, new = found.append, tuple.__new__  # what Frame(...) does, without the call in between
         for ordinal in range(number + 1, number + 1 + most):
             start = at + header
             if start > end:
-                return found, at, header, 0
+                return found, at, header, 0, moved
             seconds, fraction, captured, wire = unpack(window, at)
             if not straight:
                 if lengths == "swapped" or captured > wire:
@@ -107,19 +109,24 @@ class Layout(NamedTuple):
                 start, captured, wire = start + trim, captured - trim, wire - trim
             stop = start + captured
             if stop > end or captured > largest:
-                return found, at, stop - at, captured
+                return found, at, stop - at, captured, moved
+            if fraction >= second:
+                moved = moved or ordinal
             # A fraction of a second or more is carried, and seconds have no sign: that is what the bytes say.
             time_ns = seconds * 1_000_000_000 + fraction * unit_ns
             add(new(Frame, (time_ns, linktype, window[start:stop], wire, None, ordinal, None)))
             at = stop
-        return found, at, 0, 0
+        return found, at, 0, 0, moved
 
-    def scan(self, window: bytes, at: int, number: int, most: int) -> tuple["RecordRange | None", int, int, int]:
-        """The same records as one span of bytes, for others to make frames of; a quarter of the work."""
+    def scan(self, window: bytes, at: int, number: int, most: int) -> tuple["RecordRange | None", int, int, int, int]:
+        """The same records as one span of bytes, for others to make frames of; a quarter of the work.
+
+        Of the fractions only that of the first record is looked at.
+        """
         if self.lengths != "straight":  # of these there are few, and long ones nowhere
-            frames, after, needed, claimed = self.frames(window, at, number, most)
+            frames, after, needed, claimed, moved = self.frames(window, at, number, most)
             span = RecordRange(number, len(frames), memoryview(window)[at:after], self) if frames else None
-            return span, after, needed, claimed
+            return span, after, needed, claimed, moved
         length_of = struct.Struct(f"{self.order}8xI").unpack_from
         first, last, header, largest, end = at, at, self.header, self.largest, len(window)
         records = 0
@@ -143,7 +150,10 @@ class Layout(NamedTuple):
                 (claimed,) = length_of(window, at)
                 needed += claimed
         span = RecordRange(number, records, memoryview(window)[first:at], self) if records else None
-        return span, at, needed, claimed
+        moved = 0
+        if records and struct.unpack_from(f"{self.order}4xI", window, first)[0] * self.unit_ns >= 1_000_000_000:
+            moved = number + 1
+        return span, at, needed, claimed, moved
 
 
 class RecordRange(NamedTuple):
@@ -171,14 +181,27 @@ def read(stream: Stream, name: str, note: Note) -> Iterator[list[Frame] | None]:
     nothing reads.
     """
     layout = yield from _layout(stream, name, note)
-    number = 0
+    number, told = 0, False
     while layout is not None:
-        block, stream.at, needed, claimed = layout.frames(stream.window, stream.at, number, BLOCK_FRAMES)
+        start = stream.offset
+        block, stream.at, needed, claimed, moved = layout.frames(stream.window, stream.at, number, BLOCK_FRAMES)
         number += len(block)
+        if moved and not told:
+            told = True
+            note(_too_much(layout, moved, name, start))
         if block:
             yield block
         if needed and not (yield from _go_on(stream, layout, number, needed, claimed, name, note)):
             return
+
+
+def _too_much(layout: Layout, number: int, name: str, offset: int) -> Damage:
+    """What to say of a file with the fraction of a second or more, which the format does not have."""
+    unit, others = ("microseconds", "nanoseconds") if layout.unit_ns == 1000 else ("nanoseconds", "something else")
+    words = f"packet record {number:,}: the {unit} of its time are a second or more (written as {others}, or negative?)"
+    return Damage(
+        name, offset, f"{words}; such times are taken as they stand, and may be wrong by minutes", harmless=True
+    )
 
 
 def ranges(
@@ -186,18 +209,23 @@ def ranges(
 ) -> Iterator[RecordRange | list[Frame] | None]:
     """The same records: in spans of up to `most` whenever `in_spans()`, which is asked each time; else in blocks."""
     layout = yield from _layout(stream, name, note)
-    number = 0
+    number, told = 0, False
     while layout is not None:
         if in_spans():
-            span, stream.at, needed, claimed = layout.scan(stream.window, stream.at, number, most)
-            if span is not None:
-                number += span.records
-                yield span
+            span, stream.at, needed, claimed, moved = layout.scan(stream.window, stream.at, number, most)
+            block = None
+            number += 0 if span is None else span.records
         else:
-            block, stream.at, needed, claimed = layout.frames(stream.window, stream.at, number, BLOCK_FRAMES)
+            span = None
+            block, stream.at, needed, claimed, moved = layout.frames(stream.window, stream.at, number, BLOCK_FRAMES)
             number += len(block)
-            if block:
-                yield block
+        if moved and not told:
+            told = True
+            note(_too_much(layout, moved, name, stream.offset))
+        if span is not None:
+            yield span
+        if block:
+            yield block
         if needed and not (yield from _go_on(stream, layout, number, needed, claimed, name, note)):
             return
 
@@ -273,10 +301,12 @@ def _oddities(stream: Stream, kind: _Kind, order: str, largest: int, snaplen: in
     """How many things in the first records look wrong when they are read as `kind`."""
     window, at = stream.window, stream.at
     odd: int = 0
+    unmarked = 0  # zeros where Nokia's marks belong, as editcap writes them, tell nothing: then all else must be right
     header = 16 + kind.extra
     for _ in range(RECORDS_TO_GUESS):
         if at + header > len(window):
-            return odd + (at < len(window) and not stream.live)
+            odd += at < len(window) and not stream.live
+            return odd + (unmarked if odd else 0)
         _, fraction, captured, wire = struct.unpack_from(f"{order}IIII", window, at)
         odd += (fraction >= 1_000_000) + (captured > snaplen) + (wire > 128 << 20) + (captured > wire)
         if kind.oddities == "modified":
@@ -286,19 +316,18 @@ def _oddities(stream: Stream, kind: _Kind, order: str, largest: int, snaplen: in
             odd += (interface > 10_000) + (not known) + (packet_type > 4)
         elif kind.oddities == "nokia":
             (stuff,) = struct.unpack_from(f"{order}I", window, at + 16)
-            # editcap writes 0 there: then the lengths decide, which lead from record to record in one format only.
-            odd += stuff != 0 and (
-                stuff & 0x0FFF00F0 != 0x0FBF0000
-                or not (
-                    stuff >> 28 in (0x9, 0xB)
-                    and stuff >> 12 & 0xF in (0xB, 0xD)
-                    and stuff >> 8 & 0xF in (0x6, 0x9)
-                    and stuff & 0xF in (1, 2)
-                )
+            marked = stuff & 0x0FFF00F0 == 0x0FBF0000 and (
+                stuff >> 28 in (0x9, 0xB)
+                and stuff >> 12 & 0xF in (0xB, 0xD)
+                and stuff >> 8 & 0xF in (0x6, 0x9)
+                and stuff & 0xF in (1, 2)
             )
+            unmarked = unmarked or (0 if stuff else RECORDS_TO_GUESS)
+            odd += bool(stuff) and not marked
         if captured > largest:
-            return odd + 1
+            return odd + 1 + unmarked
         at += header + captured
         if at > len(window):
-            return odd + (not stream.live)
-    return odd
+            odd += not stream.live
+            return odd + (unmarked if odd else 0)
+    return odd + (unmarked if odd else 0)

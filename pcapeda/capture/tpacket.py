@@ -44,7 +44,7 @@ _READY: Final = 1  # TP_STATUS_USER
 # struct tpacket3_hdr: step to the next one, seconds, nanoseconds, bytes captured and on the wire, status, offset of the
 # frame, VLAN tag and its TPID, which the kernel keeps apart; in the struct sockaddr_ll after it, the packet type.
 _HEAD = struct.Struct("=6IH6xIH20xB")
-# The offset of the network header, and of the rest of struct sockaddr_ll: protocol, interface index, hardware type, and
+# The offset of the network header; and the rest of struct sockaddr_ll: protocol, interface index, hardware type, and
 # the address with its length.
 _COOKED_HEAD = struct.Struct("=26xH22x2sIHxB8s")
 _SLL2 = struct.Struct(">2sxxIHBB8s")  # https://www.tcpdump.org/linktypes/LINKTYPE_LINUX_SLL2.html

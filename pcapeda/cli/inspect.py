@@ -32,7 +32,7 @@ def inspect(
     ] = Format.PRETTY,
 ) -> None:
     """Show what captures hold, and what replaying them would cost."""
-    from pcapeda.dissect.tunnel_ports import parse
+    from pcapeda.dissect import tunnel_ports
     from pcapeda.engine.job import Job
     from pcapeda.engine.run import execute
     from pcapeda.events.shape import Shape
@@ -44,7 +44,7 @@ def inspect(
         filter=filter,
         ports=frozenset(port or ()),
         decapsulate=decapsulate,
-        tunnels=parse(tunnel or ()),
+        tunnels=tunnel_ports.parse(tunnel or ()),
         shape=Shape(shape.value),
     )
     survey = TrafficStatsSink()

@@ -75,7 +75,7 @@ FilterOption = Annotated[
         "-f",
         "--filter",
         metavar="BPF",
-        help="Only packets this pcap filter selects. A port in it loses later IP fragments: --port does not.",
+        help="Only packets this pcap filter selects. (A port in it loses fragments: see --port.)",
         rich_help_panel=SELECT,
     ),
 ]
@@ -105,7 +105,8 @@ TunnelOption = Annotated[
     typer.Option(
         "--tunnel",
         metavar="PORT=NAME",
-        help="What this UDP port's payload is: vxlan, geneve, gtp, hp-erm, …; implies --decapsulate. Repeatable.",
+        help="What this UDP port carries (8473=vxlan, 7932=hp-erm, …), over what is usual; implies --decapsulate. "
+        "Repeatable.",
         rich_help_panel=SELECT,
     ),
 ]
@@ -190,6 +191,15 @@ ReportEventsOption = Annotated[
 TextOption = Annotated[
     bool,
     typer.Option("--text", help="Add the payload as Text where it is printable UTF-8.", rich_help_panel=EVENT),
+]
+TextEncodingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--text-encoding",
+        metavar="NAME",
+        help="Add Text in this encoding instead (latin-1, cp1252, shift_jis, …).",
+        rich_help_panel=EVENT,
+    ),
 ]
 JsonPayloadOption = Annotated[
     bool,
@@ -452,6 +462,7 @@ class Shared:
     group_wait: GroupWaitOption = 1.0
     report_events: ReportEventsOption = None
     text: TextOption = False
+    text_encoding: TextEncodingOption = None
     json_payload: JsonPayloadOption = False
     time: TimeOption = Time.CAPTURE
     bus: BusOption = None

@@ -1,7 +1,6 @@
 """`pcapeda rules`: which rule matches which datagram, and why not, with no AWS account in reach."""
 
 import sys
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -107,6 +106,7 @@ def try_rules(
     source: options.SourceOption = None,
     detail_type: options.DetailTypeOption = None,
     text: options.TextOption = False,
+    text_encoding: options.TextEncodingOption = None,
     json_payload: options.JsonPayloadOption = False,
     aggregate: options.AggregateOption = None,
     max_flows: options.MaxFlowsOption = 1000,
@@ -118,7 +118,7 @@ def try_rules(
 ) -> None:
     """Say which rule matches which datagram of captures, and what falls through."""
     from pcapeda.aws.quotas import check_identity
-    from pcapeda.dissect.tunnel_ports import parse
+    from pcapeda.dissect import tunnel_ports
     from pcapeda.events.shape import Shape
     from pcapeda.model import ACCOUNT, REGION
     from pcapeda.ruletest.suite import Suite, is_suite, read_suite, run_suite, with_expectations, with_folders
@@ -149,11 +149,18 @@ def try_rules(
             dialect=dialect.value,
             account=account or ACCOUNT,
             region=region or REGION,
-            shape=Shape(shape.value, source=source, detail_type=detail_type, text=text, json_payload=json_payload),
+            shape=Shape(
+                shape.value,
+                source=source,
+                detail_type=detail_type,
+                text=text,
+                text_encoding=text_encoding,
+                json_payload=json_payload,
+            ),
             filter=filter,
             ports=frozenset(port or ()),
             decapsulate=decapsulate,
-            tunnels=parse(tunnel or ()),
+            tunnels=tunnel_ports.parse(tunnel or ()),
             aggregate_s=aggregate,
             max_flows=max_flows,
             group=group,
@@ -253,18 +260,28 @@ def explain(
     source: options.SourceOption = None,
     detail_type: options.DetailTypeOption = None,
     text: options.TextOption = False,
+    text_encoding: options.TextEncodingOption = None,
     json_payload: options.JsonPayloadOption = False,
     output: Annotated[Format, typer.Option("-o", "--output", help="For people or for programs.")] = Format.PRETTY,
 ) -> None:
     """Say field by field why each rule matches an event, or why not."""
+    from pcapeda.dissect import tunnel_ports
     from pcapeda.events.shape import Shape
 
     if not rules:
         raise BadConfig("no rules to explain", hint="give --rules PATH")
     loaded = load_rules(rules, parameters_of(parameter), region, profile, endpoint_url, dialect.value)
-    shaped = Shape(shape.value, source=source, detail_type=detail_type, text=text, json_payload=json_payload)
+    shaped = Shape(
+        shape.value,
+        source=source,
+        detail_type=detail_type,
+        text=text,
+        text_encoding=text_encoding,
+        json_payload=json_payload,
+    )
     if frame is not None:
-        event = _event_of_frame(path, frame, decapsulate, tunnel or (), shaped, dialect.value)
+        asked = {"decapsulate": decapsulate, "tunnels": tunnel_ports.parse(tunnel or ())}
+        event = _event_of_frame(path, frame, asked, shaped, dialect.value)
     else:
         event = _event_of_file(path, dialect.value)
     bus = tell_bus(loaded, bus)
@@ -289,12 +306,9 @@ def explain(
     show_explanations(told)
 
 
-def _event_of_frame(
-    path: str, number: int, decapsulate: bool, tunnel: Sequence[str], shape: Any, dialect: "Dialect"
-) -> dict[str, Any]:
+def _event_of_frame(path: str, number: int, asked: dict[str, Any], shape: Any, dialect: "Dialect") -> dict[str, Any]:
     from dataclasses import replace
 
-    from pcapeda.dissect.tunnel_ports import parse
     from pcapeda.engine.job import check_raw
     from pcapeda.engine.run import datagrams
     from pcapeda.rules.dialects import event_of
@@ -302,7 +316,7 @@ def _event_of_frame(
     if dialect == "v2-raw":
         check_raw(shape)
 
-    for datagram in datagrams(path, decapsulate=decapsulate, tunnels=parse(tunnel)):
+    for datagram in datagrams(path, **asked):
         if datagram.number == number:
             return event_of(replace(shape, file=path).entry(datagram), dialect)
         if datagram.number > number:

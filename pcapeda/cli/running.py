@@ -181,7 +181,7 @@ def make_job(given: Mapping[str, Any], **own: Any) -> "Job":
     """
     from pcapeda.aws.bus import Bus
     from pcapeda.aws.quotas import check_identity
-    from pcapeda.dissect.tunnel_ports import parse
+    from pcapeda.dissect import tunnel_ports
     from pcapeda.engine.job import Job
     from pcapeda.events.shape import Shape
 
@@ -192,7 +192,7 @@ def make_job(given: Mapping[str, Any], **own: Any) -> "Job":
         count=given["count"],
         ports=frozenset(given["port"] or ()),
         decapsulate=given["decapsulate"],
-        tunnels=parse(given["tunnel"] or ()),
+        tunnels=tunnel_ports.parse(given["tunnel"] or ()),
         fragment_age_s=given["fragment_age"],
         fragment_mib=given["fragment_mib"],
         rules=tuple(given["rules"] or ()),
@@ -204,6 +204,7 @@ def make_job(given: Mapping[str, Any], **own: Any) -> "Job":
             detail_type=given["detail_type"],
             resources=resources,
             text=given["text"],
+            text_encoding=given["text_encoding"],
             json_payload=given["json_payload"],
             time=given["time"].value,
         ),

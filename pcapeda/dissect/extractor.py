@@ -141,12 +141,7 @@ class Extractor:
         outer: Datagram | Skip | None = None
         if not isinstance(found, Fragment):
             found, outer = tables.walk(Cursor(frame, self._tunnels), (Space.LINK, frame.linktype))
-            if (
-                isinstance(found, Skip)
-                and found.reason in UNKNOWN
-                and outer is None
-                and scapy_fallback.may_know(found.layer)
-            ):
+            if isinstance(found, Skip) and found.reason in UNKNOWN and outer is None and scapy_fallback.may_know(found):
                 if self._apart:
                     return None
                 found = self._deeply(frame, found)

@@ -1,9 +1,10 @@
 """A super-packet of UDP segmentation offload → the frames that go over the wire, or came over it.
 
 A sender may hand the kernel many equal datagrams in one piece (UDP_SEGMENT, udp(7)), and a receiving kernel may put
-them together (UDP GRO). Packet sockets look in between, where they are one frame, with lengths that are the sum. The
-kernel tells how much payload makes one datagram (`Frame.offload`), and they are cut here as it does it: headers are
-repeated, lengths and IPv4 identifications are those of each.
+them together (UDP GRO). The one is cut behind, the other put together before the point where packet sockets look: they
+are one frame there, with lengths that are the sum. The kernel tells how much payload makes one datagram
+(`Frame.offload`), and it is cut here as the kernel cuts it: headers are repeated, lengths and IPv4 identifications are
+those of each.
 """
 
 from collections.abc import Iterable, Iterator

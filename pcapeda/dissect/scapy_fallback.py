@@ -9,7 +9,7 @@ from functools import cache
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any, Final, NamedTuple
 
-from pcapeda.capture.bpf import quiet_scapy
+from pcapeda.capture.quiet_scapy import quiet_scapy
 from pcapeda.dissect import ip, udp
 from pcapeda.dissect.tunnel_ports import PORTS
 from pcapeda.model import Datagram, Fragment, Frame, Skip, SkipReason
@@ -69,9 +69,12 @@ ETHERTYPES: Final = frozenset(
 )
 """Those behind which Scapy knows a layer: so that it need not be loaded, for a third of a second, only to say no."""
 
-GUESSED: Final = frozenset({23, 31, 195, 215, 230, 283, 772, 801, 802, 803})
-"""Link types that Scapy takes for something: 802.15.4 it reads as what is configured, whatever it carries; the others
-are numbers of another list (ARPHRD_, or DLT_ of some systems)."""
+LINKS: Final = frozenset({"linktype 772", "linktype 801", "linktype 802", "linktype 803"})
+"""Link types that Scapy alone reads, named as the walker does: Linux's hardware types of loopback and 802.11.
+
+Its other ones are guesses: 144 (IrDA) has a cooked header but never IP, 23 and 31 are no link types of files, and what
+is in 802.15.4 (195, 230) depends on a setting. What a guess does not find would be called malformed.
+"""
 
 UNNAMED: Final = frozenset(
     {
@@ -130,10 +133,14 @@ def _scapy() -> _Scapy:
     return _Scapy(conf, Raw, IP, IPv6, UDP, Dot1AD, Ether)
 
 
-def may_know(layer: str) -> bool:
-    """Whether it makes sense to ask Scapy about a layer, named as in a Skip of the walker's."""
+def may_know(skip: Skip) -> bool:
+    """Whether it makes sense to ask Scapy about a layer that the walker does not know."""
+    if skip.reason is SkipReason.UNKNOWN_LINK:
+        return skip.layer in LINKS
+    if skip.layer == "6lowpan compression":
+        return False  # the headers that it makes are not in the frame
     named = "ethertype 0x"
-    return not layer.startswith(named) or int(layer.removeprefix(named), 16) in ETHERTYPES
+    return not skip.layer.startswith(named) or int(skip.layer.removeprefix(named), 16) in ETHERTYPES
 
 
 def decode(frame: Frame, decapsulate: bool = False) -> Found:
@@ -204,7 +211,7 @@ class _Walk:
             return scapy.ip6 if self.frame.data[:1] >= b"\x60" else scapy.ip4
         if linktype in (228, 229):
             self.via = ("raw",)
-        return None if linktype in GUESSED else scapy.conf.l2types.num2layer.get(linktype)
+        return scapy.conf.l2types.num2layer.get(linktype)
 
     def _known(self, layer: Any, scapy: _Scapy) -> Found | None:
         """What to answer when the next layer is one that ends the walk."""

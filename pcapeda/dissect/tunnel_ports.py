@@ -61,16 +61,23 @@ PORTS: Final[Mapping[int, str]] = {
 """The ports that tunnels have of themselves: assigned by IANA, or the defaults of those who send them (8472: Linux)."""
 
 
+MOST_SHOWN: Final = 40
+"""Characters of a mistake that are shown: it may be a whole file."""
+
+
 def table(asked: Iterable[tuple[int, str]] = ()) -> dict[int, Layer]:
     """The layer behind each tunnel's UDP port: the known ones, and those asked for by port and name, which overrule.
 
     Raises `BadConfig` for a port that there cannot be, or a name that there is not.
     """
     chosen = dict(PORTS)
-    for port, name in asked:
+    for one in asked:
+        if not isinstance(one, tuple | list) or len(one) != 2:
+            raise BadConfig(f"tunnels: {one!r} is no pair of a UDP port and a name, such as (8473, 'vxlan')")
+        port, name = one
         if isinstance(port, bool) or not isinstance(port, int) or not 0 < port <= 0xFFFF:
             raise BadConfig(f"--tunnel {port}={name}: a UDP port is a number from 1 to 65535")
-        if name not in TUNNELS:
+        if not isinstance(name, str) or name not in TUNNELS:
             raise BadConfig(f"--tunnel {port}={name}: no tunnel {name!r}; there are: {', '.join(TUNNELS)}")
         chosen[port] = name
     return {port: TUNNELS[name] for port, name in chosen.items()}
@@ -86,7 +93,9 @@ def parse(texts: Iterable[str]) -> tuple[tuple[int, str], ...]:
         port, equals, name = (part.strip() for part in text.partition("="))
         name = name.lower()
         if not equals or not (port.isascii() and port.isdecimal()) or not name:
-            raise BadConfig(f"--tunnel {text}: expected PORT=NAME, such as 8472=vxlan")
+            raise BadConfig(f"--tunnel {text[:MOST_SHOWN]}: expected PORT=NAME, such as 8473=vxlan")
+        if len(port) > len("65535"):
+            raise BadConfig(f"--tunnel {text[:MOST_SHOWN]}: a UDP port is a number from 1 to 65535")
         if asked.setdefault(int(port), name) != name:
             raise BadConfig(f"--tunnel {text}: port {int(port)} is already {asked[int(port)]}")
     table(asked.items())

@@ -16,7 +16,7 @@ VERSION = 2
 
 DECIDES = {
     "Job": {"filter", "ports", "decapsulate", "tunnels", "fragment_age_s", "fragment_mib", "shape", "bus"},
-    "Shape": {"name", "source", "detail_type", "resources", "text", "json_payload", "time", "enrich"},
+    "Shape": {"name", "source", "detail_type", "resources", "text", "json_payload", "time", "enrich", "text_encoding"},
     "Bus": {"name", "region", "profile", "endpoint_url", "groups", "raw"},
 }
 """The fields that are in the text of every run, by class."""
@@ -48,6 +48,8 @@ def asked_of(job: Job) -> str:
     }
     if job.tunnels:
         told["tunnels"] = sorted(map(list, job.tunnels))
+    if shape.text_encoding is not None:
+        told["text_encoding"] = shape.text_encoding
     if shape.enrich is not None:
         told["enrich"] = name_of(shape.enrich)
     if job.summaries:

@@ -1,11 +1,15 @@
 """What a person asked to see, by filter and by port; the rest is counted."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
 from pcapeda.capture.bpf import Filter
 from pcapeda.model import Datagram, Frame, SkipReason
 from pcapeda.report import Report
+
+_PORT_IN_FILTER = re.compile(r"\bport(range)?\b|\b(udp|tcp)\s*\[")
+_FRAGMENTS_IN_FILTER = re.compile(r"\b(ip|ip6|ether)\s*\[")
 
 PORTS = "other ports"
 """Why datagrams are left out that have none of the ports asked for."""
@@ -32,3 +36,17 @@ def with_ports(found: list[Datagram], ports: frozenset[int], unselected: Counter
     if len(kept) < len(found):
         unselected[PORTS] += len(found) - len(kept)
     return kept
+
+
+def lost_fragments(expression: str | None, report: Report) -> str | None:
+    """What to say where fragments waited in vain for others that a port in the filter left out, if so."""
+    waited = report.held + report.expired.total()
+    if expression is None or not waited or not _PORT_IN_FILTER.search(expression):
+        return None
+    if _FRAGMENTS_IN_FILTER.search(expression):
+        return None  # it selects by the bytes of IP headers already
+    return (
+        f"{waited:,} of {report.fragments:,} fragments were left alone: a port in --filter selects the first fragment "
+        "of a datagram only, the others have no ports; --port N selects whole datagrams (or add to the filter: "
+        "or ip[6:2] & 0x3fff != 0)"
+    )

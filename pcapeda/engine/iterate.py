@@ -10,7 +10,7 @@ from pcapeda.capture.files import Capture, expand
 from pcapeda.dissect.extractor import Extractor
 from pcapeda.engine.filters import selected
 from pcapeda.errors import BadCapture, BadFilter
-from pcapeda.model import Datagram, Frame
+from pcapeda.model import Damage, Datagram, Frame
 from pcapeda.report import Report
 
 
@@ -65,8 +65,13 @@ def _datagrams_of(
     reading = Report()
     extractor = Extractor(reading, decapsulate=decapsulate, tunnels=tunnels)
     taken = 0
+
+    def damaged(damage: Damage) -> None:
+        if not damage.harmless:
+            reading.damages.append(damage)
+
     try:
-        with Capture(path, note=reading.damages.append) as capture:
+        with Capture(path, note=damaged) as capture:
             for block in capture.blocks():
                 frames: Sequence[Frame] = block or ()
                 if frames and chosen is not None:

@@ -122,7 +122,8 @@ class Job(Bounds):
             raise BadField("{checkpoint} remembers captures: what comes from an interface comes once")
         if self.checkpoint is not None and "-" in self.captures:
             raise BadField("{checkpoint} cannot know standard input again: give a file")
-        tunnel_ports.table(self.tunnels)
+        if self.tunnels:
+            tunnel_ports.table(self.tunnels)
         quotas.check_identity(self.shape.source, self.shape.detail_type, self.shape.resources, self.bus.name)
         self.bus.check()
         self.check_bounds()

@@ -271,6 +271,7 @@ def _stream(
                 unselected[OWN] += len(found) - len(kept)
             found = kept
         number = len(found)
+        context.report.without_text += shape.without_text(found)
         if form is None:
             entries = context.all_judged(shape.entries(found))
             delivery.add_all(entries)
@@ -330,6 +331,7 @@ def _walk(
         if checkpoint is not None and place is not None and checkpoint.has(place, ordinal):
             report.unselected["delivered before"] += 1
             continue
+        report.without_text += shape.without_text((datagram,))
         entry = None
         if aggregator is None and context.rules is not None:
             entry = context.judged(shape.entry(datagram))

@@ -45,11 +45,11 @@ class WorkerSpec:
     """What every worker must know: how frames become datagrams, which of them count, and what is made of them."""
 
     decapsulate: bool = False
+    tunnels: tuple[tuple[int, str], ...] = ()
     filter: str | None = None
     ports: frozenset[int] = frozenset()
     render: Render | None = None
     """Makes lines of entries; None: the entries themselves are wanted."""
-    tunnels: tuple[tuple[int, str], ...] = ()
 
 
 class _Task(NamedTuple):
@@ -313,6 +313,7 @@ class _BlockProcessor:
             for until, frame in [*left, (len(found), None)]:
                 datagrams = with_ports(found[at:until], spec.ports, report.unselected)
                 at = until
+                report.without_text += shape.without_text(datagrams)
                 yield chunk_of(datagrams, shape, spec.render, frame)
 
     def answer(self, task: _Task, slots: list[mmap.mmap]) -> _Result:

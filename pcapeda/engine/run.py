@@ -34,7 +34,7 @@ from pcapeda.engine.build import (
 )
 from pcapeda.engine.checkpoint_key import asked_of, asked_of_1
 from pcapeda.engine.endings import Guarded, balance, with_report
-from pcapeda.engine.filters import selected, with_ports
+from pcapeda.engine.filters import lost_fragments, selected, with_ports
 from pcapeda.engine.iterate import datagrams as datagrams
 from pcapeda.engine.job import GRACE_S, PATIENCE_S, Job
 from pcapeda.engine.loop import BEAT_NS, SILENT, Blocks, RunContext, RunObserver, run
@@ -189,6 +189,8 @@ def _end(context: RunContext, over: Callable[[], bool]) -> None:
         context.watch()
     finally:
         report.ended_by = delivery.down or report.ended_by
+        if (hint := lost_fragments(context.job.filter, report)) is not None:
+            context.observer.note(hint)
         if checkpoint is not None and checkpoint.problem is not None:
             report.failures.append(checkpoint.problem)
             context.observer.note(checkpoint.problem)
@@ -218,7 +220,7 @@ def _replay(
     try:
         if workers is not None:
             decoders = ParallelDecoder(
-                workers, WorkerSpec(job.decapsulate, job.filter, job.ports, context.render, job.tunnels)
+                workers, WorkerSpec(job.decapsulate, job.tunnels, job.filter, job.ports, context.render)
             )
         for loop in range(job.loop) if job.loop else itertools.count():
             frames_before = report.frames
@@ -252,7 +254,8 @@ def _replay_one(
     reading = context.reading = Report()
 
     def damaged(damage: Damage) -> None:
-        reading.damages.append(damage)
+        if not damage.harmless:
+            reading.damages.append(damage)
         observer.note(str(damage))
 
     def on_tick() -> None:
@@ -341,6 +344,7 @@ def _hand_round(
         if chunk.frame is not None:
             found = with_ports(extractor.feed_all((chunk.frame,)), job.ports, reading.unselected)
             if found:
+                reading.without_text += shape.without_text(found)
                 use(*chunk_of(found, shape, render))
 
     checked: set[int] = set()

@@ -180,7 +180,7 @@ def _full() -> dict[str, Any]:
                 "The same datagram of the same capture has the same id on every run: a key to drop duplicates."
             ),
             "Payload": _base64("Payload bytes as captured."),
-            "Text": {"type": "string", "description": "The payload where it is printable UTF-8 (with --text)."},
+            "Text": {"type": "string", "description": "The payload where it is printable (with --text)."},
             "Json": {"type": "object", "description": "The payload where it is a JSON object (with --json-payload)."},
         },
         optional=("CapturedAt", "Via", "Truncated", "Text", "Json"),
@@ -268,7 +268,7 @@ def _batch() -> dict[str, Any]:
             "Truncated": {"const": True, "description": "Only when the capture cut the payload."},
             "PacketId": _packet_id("Names the datagram, the same as in an event of its own."),
             "Payload": _base64("Payload bytes as captured."),
-            "Text": {"type": "string", "description": "The payload where it is printable UTF-8 (with --text)."},
+            "Text": {"type": "string", "description": "The payload where it is printable (with --text)."},
             "Json": {"type": "object", "description": "The payload where it is a JSON object (with --json-payload)."},
         },
         optional=("CapturedAt", "Truncated", "Text", "Json"),

@@ -17,6 +17,7 @@ from pcapeda.aws import quotas
 from pcapeda.aws.wire import EventLines
 from pcapeda.errors import BadConfig
 from pcapeda.events.enrich import Enrich, enriched
+from pcapeda.events.text import UTF8, encoding_named, printable_text
 from pcapeda.model import Datagram, Entry, flow_number
 from pcapeda.units import LAST_TIME_NS, iso_time
 
@@ -50,9 +51,8 @@ def packet_id(datagram: Datagram, loop: int = 0) -> str:
     addresses and payload, so that a consumer can tell a repeated delivery from a repeated datagram.
     """
     time_ns, source, source_port, destination, port, payload, _, _, _, _, _, _, number, _, _, segment = datagram
-    return _name(
-        time_ns, number | segment << 48 if segment else number, source_port, port, loop, source, destination, payload
-    )
+    place = number | segment << 48 if segment else number
+    return _name(time_ns, place, source_port, port, loop, source, destination, payload)
 
 
 def _name(
@@ -83,12 +83,13 @@ class Shape:
 
     `full` is all that is known of a datagram, `minimal` the destination port and the payload alone, `proxylity` what
     the Proxylity UDP Gateway puts on a bus. `source` and `detail_type` default to the shape's own. `text` adds the
-    payload as Text where it is printable UTF-8, `json_payload` as Json where it is a JSON object that a bus accepts
-    (full only). `time` is the event's time: that of the capture, or of sending. `file` is the capture's name (its
-    last part is shown), `loop` the pass of a repeated replay. With `groups` each event bears one of so many groups, the
-    same one for a whole flow, in both directions and on every run. `enrich` adds members of a user's own to Detail
-    (full only): a function of the datagram, which must be picklable to travel to other processes. It is called once for
-    each event that is made, and is the one way to change what events say: the class is final.
+    payload as Text where it is printable, in UTF-8 or in `text_encoding` (which asks for `text`), `json_payload` as
+    Json where it is a JSON object that a bus accepts (full only). `time` is the event's time: that of the capture, or
+    of sending. `file` is the capture's name (its last part is shown), `loop` the pass of a repeated replay. With
+    `groups` each event bears one of so many groups, the same one for a whole flow, in both directions and on every run.
+    `enrich` adds members of a user's own to Detail (full only): a function of the datagram, which must be picklable to
+    travel to other processes. It is called once for each event that is made, and is the one way to change what events
+    say: the class is final.
     """
 
     name: ShapeName = "full"
@@ -102,6 +103,7 @@ class Shape:
     loop: int = 0
     groups: int | None = None
     enrich: Enrich | None = None
+    text_encoding: str | None = None
     _detail: Callable[["Shape", Datagram], tuple[str, str]] = field(init=False, repr=False, compare=False)
     _origin: str = field(init=False, repr=False, compare=False)
     _extra: bool = field(init=False, repr=False, compare=False)
@@ -110,12 +112,15 @@ class Shape:
     def __post_init__(self) -> None:
         if self.name not in IDENTITY:
             raise BadConfig(f"no shape {self.name!r}: there are {', '.join(IDENTITY)}")
+        fill = object.__setattr__  # the one moment at which a frozen value may still be completed
+        if self.text_encoding is not None:
+            fill(self, "text_encoding", encoding_named(self.text_encoding))
+            fill(self, "text", True)
         if self.name != "full" and (self.text or self.json_payload):
             raise BadConfig(f"--text and --json-payload add to the full shape; {self.name} has no place for them")
         if self.name != "full" and self.enrich is not None:
             raise BadConfig(f"Shape.enrich adds to the full shape; {self.name} has no place for it")
         source, detail_type = IDENTITY[self.name]
-        fill = object.__setattr__  # the one moment at which a frozen value may still be completed
         fill(self, "source", self.source if self.source is not None else source)
         fill(self, "detail_type", self.detail_type if self.detail_type is not None else detail_type)
         fill(self, "_detail", _DETAILS[self.name])
@@ -141,7 +146,7 @@ class Shape:
         """
         added, payload = "", datagram.payload
         if self.text:
-            text = printable_text(payload)
+            text = printable_text(payload, self.text_encoding or UTF8)
             if text is not None:
                 added = f',"Text":{_quote(text)}'
         if self.json_payload and payload.lstrip(_BEFORE_JSON)[:1] == b"{":
@@ -149,6 +154,13 @@ class Shape:
             if document is not None:
                 added += f',"Json":{document}'
         return added if self.enrich is None else added + enriched(self.enrich, datagram)
+
+    def without_text(self, datagrams: Sequence[Datagram]) -> int:
+        """How many of these have no Text though it was asked for: a rule on it never sees them."""
+        if not self.text:
+            return 0
+        encoding = self.text_encoding or UTF8
+        return sum(printable_text(datagram.payload, encoding) is None for datagram in datagrams)
 
     def entry(self, datagram: Datagram) -> Entry:
         """The event of a datagram, ready to be sent."""
@@ -209,16 +221,8 @@ def _full(shape: Shape, datagram: Datagram) -> tuple[str, str]:
         time_ns, source, source_port, destination, port, payload, length, checksum, status, version, via,
         whole, number, interface, _, segment,
     ) = datagram  # fmt: skip
-    identity = _name(
-        time_ns,
-        number | segment << 48 if segment else number,
-        source_port,
-        port,
-        shape.loop,
-        source,
-        destination,
-        payload,
-    )
+    place = number | segment << 48 if segment else number
+    identity = _name(time_ns, place, source_port, port, shape.loop, source, destination, payload)
     stamp = ""
     if time_ns is not None and 0 <= time_ns <= LAST_TIME_NS:
         stamp = f',"CapturedAt":"{iso_time(time_ns)}"'
@@ -281,60 +285,26 @@ def _via(via: tuple[str, ...]) -> str:
     return f',"Via":{json.dumps(via, separators=(",", ":"))}'
 
 
-def printable_text(payload: bytes) -> str | None:
-    """The payload as text if it is printable UTF-8, else None.
-
-    Line ends, tabs, any space and what joins letters may be in it, and the byte order mark that RFC 5424 puts before
-    a message; control characters and what turns the direction of text may not. NULs at its end are dropped.
-    """
-    try:
-        text = payload.rstrip(b"\0").decode()
-    except UnicodeDecodeError:
-        return None
-    return text if text and text.translate(_LAYOUT).isprintable() else None
-
-
-_LAYOUT = dict.fromkeys(map(ord, "\t\r\n\xa0\u1680\u202f\u205f\u3000\ufeff\u200c\u200d")) | dict.fromkeys(
-    range(0x2000, 0x200B)
-)
-"""What `str.isprintable` refuses though it belongs in text."""
-
-
 def json_object(payload: bytes) -> str | None:
-    """The payload as one line of JSON text if it is a JSON object that a bus accepts inside Detail, else None.
-
-    A byte order mark before it and NULs behind it do not count. Of several lines that are each an object, the first.
+    """The JSON object that the payload is, as one line of JSON text that a bus accepts inside Detail, else None.
 
     Accepted is what RFC 8259 and PutEvents allow: UTF-8, numbers that are finite, integers within signed 64 bits,
-    nesting up to `JSON_DEPTH`. Of members with the same name the last one counts.
+    nesting up to `JSON_DEPTH`. Of members with the same name the last one counts. A byte order mark before it and NULs
+    behind it are passed over. Of several objects (JSON lines, RFC 7464) it is the first.
     """
-    payload = payload.rstrip(b"\0 \t\r\n").removeprefix(_BYTE_ORDER_MARK)
-    text = _object_text(payload)
-    if text is None:
-        line, _, rest = payload.lstrip(b" \t\r\n").partition(b"\n")
-        if rest.lstrip(b" \t\r\n").startswith(b"{"):
-            text = _object_text(line)
-    return text
-
-
-def _object_text(payload: bytes) -> str | None:
+    payload = payload.lstrip(_BEFORE_JSON)
     if payload.count(b"{") + payload.count(b"[") > JSON_DEPTH and _depth(payload) > JSON_DEPTH:
         return None
     try:
-        document = json.loads(
-            payload.decode(), parse_int=_integer, parse_float=_finite, parse_constant=_refuse_constant
-        )
-        if not isinstance(document, dict):
+        text = payload.decode()
+        document, end = _JSON.raw_decode(text)
+        if not isinstance(document, dict) or text[end:].strip(_BETWEEN_JSON)[:1] not in ("", "{"):
             return None
         text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
         text.encode()  # a lone surrogate, which JSON can spell, is no character
     except (ValueError, RecursionError):
         return None
     return text
-
-
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_BEFORE_JSON = b" \t\r\n" + _BYTE_ORDER_MARK
 
 
 def _integer(digits: str) -> int:
@@ -352,6 +322,11 @@ def _finite(digits: str) -> float:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
+
+
+_JSON = json.JSONDecoder(parse_int=_integer, parse_float=_finite, parse_constant=_refuse_constant)
+_BEFORE_JSON, _BETWEEN_JSON = b" \t\r\n\x1e\xef\xbb\xbf", " \t\r\n\x1e\0"
+"""White space, the record separator of RFC 7464, and the bytes of a byte order mark; NUL."""
 
 
 def _depth(payload: bytes) -> int:

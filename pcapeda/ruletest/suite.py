@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pcapeda.bounds import check_number, option
-from pcapeda.dissect.tunnel_ports import parse
+from pcapeda.dissect import tunnel_ports
 from pcapeda.engine.job import Job, check_raw
 from pcapeda.engine.run import execute
 from pcapeda.errors import BadConfig, BadField, ExitStatus
@@ -183,6 +183,7 @@ def read_suite(path: str) -> Suite:
             detail_type=_text(path, event, "detail-type", None),
             resources=tuple(_texts(path, event, "resources")),
             text=_flag(path, event, "text"),
+            text_encoding=_text(path, event, "text-encoding", None),
             json_payload=_flag(path, event, "json-payload"),
         )
     except BadConfig as error:
@@ -217,13 +218,6 @@ def read_suite(path: str) -> Suite:
     return suite
 
 
-def _tunnels(path: str, told: Mapping[str, Any]) -> tuple[tuple[int, str], ...]:
-    try:
-        return parse(_texts(path, told, "tunnels"))
-    except BadConfig as error:
-        raise BadConfig(f"{path}: {error}") from None
-
-
 _SUITE_KEYS = frozenset(
     {
         *("captures", "rules", "parameters", "bus", "dialect", "account", "region", "event", "filter", "ports"),
@@ -231,7 +225,9 @@ _SUITE_KEYS = frozenset(
     }
 )
 _SUMMARY_KEYS = {"aggregate": "aggregate_s", "max-flows": "max_flows", "group": "group", "group-wait": "group_wait_s"}
-_EVENT_KEYS = frozenset(_SUMMARY_KEYS) | {"shape", "source", "detail-type", "resources", "text", "json-payload"}
+_EVENT_KEYS = frozenset(_SUMMARY_KEYS) | {
+    *("shape", "source", "detail-type", "resources", "text", "text-encoding", "json-payload")
+}
 _EXPECT_KEYS = frozenset(("name", "rule", "unmatched", "count", "at-least", "at-most", "none", "all-of-port"))
 
 
@@ -352,6 +348,13 @@ def _number(path: str, value: Any, key: str, field: str) -> Any:
 def _key(field: str) -> str:
     """What a field of a job is called in a suite."""
     return field if field in ("ports", "captures", "rules") else option(field)
+
+
+def _tunnels(path: str, given: Mapping[str, Any]) -> tuple[tuple[int, str], ...]:
+    try:
+        return tunnel_ports.parse(_texts(path, given, "tunnels"))
+    except BadConfig as error:
+        raise BadConfig(f"{path}: {error}") from None
 
 
 def _whole(path: str, value: Any, where: str, most: int = 1 << 62) -> int:

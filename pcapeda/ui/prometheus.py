@@ -34,6 +34,7 @@ COUNTERS = {
     "pcapeda_read_bytes": ("bytes_read", "Bytes of the packet records read"),
     "pcapeda_datagrams": ("datagrams", "UDP datagrams read, reassembled ones among them"),
     "pcapeda_fragments": ("fragments", "IP fragments read"),
+    "pcapeda_without_text": ("without_text", "Datagrams whose payload gave no Text though it was asked for"),
     "pcapeda_damages": ("damages", "Damaged places in captures"),
     "pcapeda_kernel_drops": ("kernel_drops", "Packets that the kernel could not hand over in time"),
     "pcapeda_queue_drops": ("queue_drops", "Packets received but given up because decoding lagged behind"),

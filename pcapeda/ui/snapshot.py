@@ -45,6 +45,7 @@ def snapshot(*reports: Report, tariff: quotas.Tariff) -> dict[str, Any]:
         "fragments": total("fragments"),
         "skipped": skipped.total(),
         "skipped_by_reason": dict(skipped),
+        "without_text": total("without_text"),
         "damages": sum(len(report.damages) for report in reports),
         "kernel_drops": total("kernel_drops"),
         "queue_drops": total("queue_drops"),

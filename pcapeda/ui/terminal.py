@@ -426,6 +426,10 @@ def show_summary(
             lines.append(("given up", _snapshot(report.expired), "yellow"))
         if report.reassembled_skips:
             lines.append(("", "reassembled, but no datagram: " + _reasons(report.reassembled_skips), ""))
+    if report.without_text:
+        lines.append(
+            ("no Text", f"{plural(report.without_text, 'payload')} not printable (see --text-encoding)", "yellow")
+        )
     refused, unselected = sum(report.refused.values()), sum(report.unselected.values())
     dead, limited = sum(report.dead.values()), sum(report.limited.values())
     events = f"{report.datagrams + report.reassembled:,}"

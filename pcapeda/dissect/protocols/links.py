@@ -39,10 +39,12 @@ def null(c: Cursor) -> Step:
 
 
 def loop(c: Cursor) -> Step:
-    """LINKTYPE_LOOP: the family in network order."""
+    """LINKTYPE_LOOP: the family in network order; some wrote it in the machine's."""
     if not c.has(4):
         return c.short("null", 4)
     family = c.number(0, 4)
+    if family >> 16:
+        family = int.from_bytes(c.take(0, 4), "little")
     c.passed("null", 4)
     return FAMILIES.get(family) or c.skip(SkipReason.NOT_IP, f"family {family}")
 
@@ -313,6 +315,24 @@ def nlpid(c: Cursor) -> Step:
     return osi
 
 
+LLC_SNAP: Final = b"\xaa\xaa\x03"
+
+
+def atm(c: Cursor) -> Step:
+    """LINKTYPE_ATM_RFC1483: an LLC header; Fore's driver left 20 bytes of an IEEE 802.6 header before it."""
+    if c.take(0, 3) != LLC_SNAP and c.take(20, 3) == LLC_SNAP:
+        c.at += 20
+    return llc
+
+
+def clip(c: Cursor) -> Step:
+    """Classical IP over ATM (RFC 2225): an LLC header, or none and an IP packet."""
+    if c.take(0, 3) == LLC_SNAP:
+        return llc
+    c.passed("raw", 0)
+    return by_version
+
+
 def sun_atm(c: Cursor) -> Step:
     """LINKTYPE_SUNATM: direction and traffic type, VPI, VCI; type 1 is LAN emulation, 2 LLC, others are guessed at."""
     if not c.has(4):
@@ -441,16 +461,19 @@ ERF: Final[dict[int, tuple[int, Layer]]] = {
     1: (0, ppp_hdlc),
     2: (2, ethernet),
     4: (4, llc),
+    5: (4, ppp_hdlc),
+    9: (8, llc),
     10: (0, ppp_hdlc),
     11: (2, ethernet),
     15: (0, ppp_hdlc),
     16: (2, ethernet),
+    17: (4, ppp_hdlc),
     19: (0, ppp_hdlc),
     20: (2, ethernet),
     22: (0, ip4),
     23: (0, ip6),
 }
-"""Record types of Endace's ERF with padding and layer: HDLC, Ethernet, AAL5, the first two with colour, then IP."""
+"""Record types of Endace's ERF with padding and layer: HDLC, Ethernet, AAL5; of many channels; with colour; IP."""
 
 
 def erf(c: Cursor) -> Step:

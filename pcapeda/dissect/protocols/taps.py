@@ -7,7 +7,9 @@ is what the vendor's devices send, as far as it is known from captures and from 
 from typing import Final
 
 from pcapeda.dissect.cursor import Cursor, Layer, Space, Step
-from pcapeda.dissect.protocols.ethernet import ethernet, ip4, llc, tagged
+from pcapeda.dissect.protocols.ethernet import ethernet, ip4, ip6, llc, tagged
+from pcapeda.dissect.protocols.mpls import mpls
+from pcapeda.dissect.protocols.ppp import ppp_hdlc
 from pcapeda.model import SkipReason
 
 ETHERTYPE = Space.ETHERTYPE
@@ -55,7 +57,7 @@ def gigamon(c: Cursor) -> Step:
     """Gigamon's header: its length in the first byte, which counts itself; then an EtherType."""
     if not c.has(1):
         return c.short("gigamon", 1)
-    return tagged("gigamon", max(c.byte(0), 1) + 2)
+    return tagged("gmhdr", max(c.byte(0), 1) + 2)
 
 
 TECMP_DATA: Final = (0x03, 0x0A)
@@ -163,3 +165,25 @@ def bpq(c: Cursor) -> Step:
         return c.short("bpq", 2)
     c.passed("bpq", 2)
     return ax25
+
+
+# Over SDH and OTN
+
+GFP: Final[dict[int, Layer]] = {1: ethernet, 2: ppp_hdlc, 0x0D: mpls, 0x0E: mpls, 0x10: ip4, 0x11: ip6}
+"""User payload identifiers of frames mapped one by one (ITU-T G.7041, table 6-3)."""
+LINEAR: Final = 1
+"""Extension header of two bytes and a check of two (6.1.2.3.2)."""
+
+
+def gfp(c: Cursor) -> Step:
+    """ITU-T G.7041 6.1: length and its check; type and its check; by bit 12 of the type a check sequence at the end."""
+    if not c.has(8):
+        return c.short("gfp", 8)
+    kind = c.word(4)
+    size = 12 if kind >> 8 & 0x0F == LINEAR else 8
+    if not c.has(size):
+        return c.short("gfp", size)
+    following = GFP.get(kind & 0xFF) if kind >> 13 == 0 else None
+    c.passed("gfp", size)
+    c.trim(4 if kind & 0x1000 else 0)
+    return following or c.skip(SkipReason.NOT_IP, f"gfp 0x{kind:04x}")
