@@ -10,6 +10,7 @@ from pcapeda.errors import BadConfig
 from pcapeda.events.shape import Shape, json_object
 from pcapeda.events.text import encoding_named, printable_text
 from tests.command import pcapeda
+from tests.datagrams import EXAMPLE
 from tests.frames import ethernet, udp4
 
 
@@ -89,7 +90,7 @@ def test_names_that_are_none(name: str) -> None:
 def test_json_out_of_what_is_around_it(payload: bytes, document: str | None) -> None:
     """NULs of C senders, a byte order mark, several objects: the first one."""
     assert json_object(payload) == document
-    added = Shape(json_payload=True).extras(payload)
+    added = Shape(json_payload=True).extras(EXAMPLE._replace(payload=payload))
     assert added == ("" if document is None else f',"Json":{document}')
 
 

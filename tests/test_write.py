@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pcapeda.capture.writer import CaptureWriter
-from pcapeda.errors import BadConfig, CannotWrite, ExitStatus
+from pcapeda.errors import BadConfig, CannotWrite, ExitStatus, Unavailable
 from pcapeda.model import Frame
 from tests import tshark
 from tests.reading import CAPTURES, read_bytes, read_file
@@ -110,12 +110,12 @@ def test_after_a_flush_the_file_is_a_capture(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_made_is_said_at_once(tmp_path: Path) -> None:
     """A folder that is not there, a folder instead of a file, a full disk: before anything is captured."""
-    for path, words in (
-        (tmp_path / "no" / "such.pcapng", "No such file or directory"),
-        (tmp_path, "Is a directory"),
-        (Path("/dev/full"), "No space left on device"),
+    for path, kind, words in (
+        (tmp_path / "no" / "such.pcapng", BadConfig, "No such file or directory"),
+        (tmp_path, BadConfig, "Is a directory"),
+        (Path("/dev/full"), Unavailable, "No space left on device"),
     ):
-        with pytest.raises(BadConfig) as caught:
+        with pytest.raises(kind) as caught:
             CaptureWriter(str(path))
         assert str(path) in str(caught.value)
         assert words in str(caught.value)
