@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from pcapeda.rules.ruleset import RuleSet
     from pcapeda.rules.sources.load import load as load_rules
     from pcapeda.ruletest.local_bus import LocalBus
+    from pcapeda.sinks.base import BaseSink
     from pcapeda.sinks.eventbridge import EventBridgeSink
     from pcapeda.sinks.eventbridge_v2 import EventBridgeV2Sink
     from pcapeda.sinks.memory import MemorySink
@@ -54,6 +55,7 @@ _HOMES = {
     "BadFilter": "errors",
     "BadRule": "errors",
     "BadSink": "errors",
+    "BaseSink": "sinks.base",
     "Batch": "model",
     "BatchLimits": "model",
     "Bus": "aws.bus",
@@ -105,6 +107,7 @@ __all__ = [
     "BadFilter",
     "BadRule",
     "BadSink",
+    "BaseSink",
     "Batch",
     "BatchLimits",
     "Bus",
