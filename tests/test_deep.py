@@ -59,8 +59,8 @@ def test_the_ethertypes_that_scapy_knows() -> None:
 def test_what_scapy_may_know() -> None:
     """It is asked about any layer but EtherTypes that it has none for, and about link types that it does not guess."""
 
-    def asked(*layers: str, why: SkipReason = SkipReason.UNKNOWN_LAYER) -> set[bool]:
-        return {scapy_fallback.may_know(Skip(why, layer, 0, 1)) for layer in layers}
+    def asked(*layers: str, reason: SkipReason = SkipReason.UNKNOWN_LAYER) -> set[bool]:
+        return {scapy_fallback.may_know(Skip(reason, layer, 0, 1)) for layer in layers}
 
     assert asked("ethertype 0x3030") == {False}
     assert asked(*(f"ethertype 0x{ethertype:04x}" for ethertype in scapy_fallback.ETHERTYPES)) == {True}
