@@ -39,7 +39,7 @@ def walk(
     *,
     job: Job | None = None,
     live: bool = False,
-    pace: ReplayClock | None = None,
+    replay_clock: ReplayClock | None = None,
     sink: Scripted | None = None,
     stop: Event | None = None,
     clock: FakeClock | None = None,
@@ -65,7 +65,7 @@ def walk(
     reading = Report()
     extractor = Extractor(reading)
     blocks = (None if frame is None else [frame] for frame in frames)
-    run(blocks, context, extractor=extractor, shape=Shape(), replay_clock=pace, live=live)
+    run(blocks, context, extractor=extractor, shape=Shape(), replay_clock=replay_clock, live=live)
     extractor.finish()
     report.merge(reading)
     context.end()

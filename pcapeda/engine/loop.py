@@ -4,10 +4,10 @@ A `RunContext` is what one run carries from source to source; `run` walks the fr
 selection, limits and shape into the delivery.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
 from threading import Event
 from typing import Protocol
 
@@ -212,9 +212,9 @@ def run(
 ) -> None:
     """Walk every frame of one source to the delivery.
 
-    Ends with the source, with `corridor.stop` (a live source ends by itself, after it was drained), or when the
-    corridor is finished: a count reached, a budget used up, the sink down. Where a rate limit makes a replay wait,
-    a live run refuses. `place` is where the corridor's checkpoint finds this source: what it has is not sent again.
+    Ends with the source, with `context.stop` (a live source ends by itself, after it was drained), or when the
+    run is finished: a count reached, a budget used up, the sink down. Where a rate limit makes a replay wait,
+    a live run refuses. `place` is where the run's checkpoint finds this source: what it has is not sent again.
     `on_tick` is called about ten times a second.
     """
     aggregator = make_aggregator(context.job, shape, live=live, max_bytes=context.max_event_bytes)
@@ -222,10 +222,12 @@ def run(
         context.queue.under_way = partial(context.checkpoint.under_way, place)
     if replay_clock is not None:
         replay_clock.anchor()
+    if aggregator is None and replay_clock is None and place is None and context.undemanding:
+        decide: _ByBlock | _ByDatagram = _ByBlock(context, shape)
+    else:
+        decide = _ByDatagram(context, shape, aggregator, replay_clock, place, live=live)
     try:
-        if aggregator is None and replay_clock is None and place is None and context.undemanding:
-            source = _stream(iter(source), context, extractor, shape, live, on_tick)
-        _walk(source, context, extractor, shape, replay_clock, live, aggregator, place, on_tick)
+        _loop(source, context, extractor, decide, live=live, on_tick=on_tick)
     finally:
         if aggregator is not None:
             context.queue.tell(aggregator.finish(), context.clock() if live else context.moment)
@@ -233,156 +235,190 @@ def run(
             context.finished |= context.queue.spent is not None
 
 
-def _stream(
-    source: Iterator[list[Frame] | None],
-    context: RunContext,
-    extractor: Extractor,
-    shape: Shape,
-    live: bool,
-    on_tick: Callable[[], None],
-) -> Blocks:
-    """Whole blocks at a time: the way of most runs, in which nothing has to be decided between two datagrams.
-
-    Gives what it leaves: nothing, or, since a frame is one datagram at most, the block in which the count may end and
-    those after it.
-    """
-    delivery, unselected, clock, stop = context.delivery, context.report.unselected, context.clock, context.stop
-    render = context.render if context.rules is None else None
-    form = render if isinstance(render, EventLines) else None  # lines need no entries
-    ports, ignore = context.job.ports, context.ignore if live else None
-    beat = clock()
-    for block in source:
-        now = clock()
-        if block is None or now >= beat:
-            delivery.tick()
-            on_tick()
-            beat = now + BEAT_NS
-        if stop.is_set() and not live and context.halted():
-            return ()
-        if block is None:
-            continue
-        if context.left is not None and len(block) >= context.left:
-            return chain([block], source)
-        found = extractor.feed_all(block)
-        found = with_ports(found, ports, unselected)
-        if ignore is not None:
-            kept = [one for one in found if not ignore(one)]
-            if len(kept) < len(found):
-                unselected[OWN] += len(found) - len(kept)
-            found = kept
-        number = len(found)
-        context.report.without_text += shape.without_text(found)
-        if form is None:
-            entries = context.all_judged(shape.entries(found))
-            delivery.add_all(entries)
-            number = len(entries)
-        elif found:
-            delivery.pass_on(*shape.lines(found, form))
-        if context.left is not None:
-            context.left -= number
-        if _pointless(delivery, live):
-            context.finished = True
-            return ()
-    return ()
-
-
-def _walk(
+def _loop(
     source: Blocks,
     context: RunContext,
     extractor: Extractor,
-    shape: Shape,
-    replay_clock: ReplayClock | None,
+    decide: "_ByBlock | _ByDatagram",
+    *,
     live: bool,
-    aggregator: Aggregator | None,
-    place: Place | None,
     on_tick: Callable[[], None],
 ) -> None:
-    delivery, report, limits, queue = context.delivery, context.report, context.limits, context.queue
-    clock, stop, ports, reporter = context.clock, context.stop, context.job.ports, context.reporter
-    checkpoint = context.checkpoint
-    ordinal = -1  # among what filter and ports select: limits and rules may change from run to run
-    choosy, rated = limits.choosy, limits.rate is not None
-    beat = heard = clock()
-    for frame in _one_by_one(source):
+    """The one loop: a heartbeat, frames decoded by the block, and decisions about what they gave."""
+    delivery, unselected, clock, stop = context.delivery, context.report.unselected, context.clock, context.stop
+    ports, ignore = context.job.ports, context.ignore if live else None
+    beat = clock()
+    for frames in _portions(source, context, one_by_one=decide.one_by_one):
         now = clock()
-        if frame is None or now >= beat:
+        if frames is None or now >= beat:
             delivery.tick()
             on_tick()
             beat = now + BEAT_NS
-            if aggregator is not None:
-                # A replay goes by the capture's time; only a pipe that has fallen silent is not waited for.
-                silent = not live and frame is None and now - heard >= context.job.hold_ns
-                queue.tell(aggregator.finish() if silent else aggregator.due(now) if live else [], now)
-                queue.release()
+            decide.tick(now, idle=frames is None)
         if stop.is_set() and not live and context.halted():
             return
-        if frame is None:
+        if frames is None:
             continue
-        heard = now
-        datagram = extractor.feed(frame)
-        if not isinstance(datagram, Datagram):
-            continue
-        if ports and not with_ports([datagram], ports, report.unselected):
-            continue
-        if live and context.ignore(datagram):
-            report.unselected[OWN] += 1
-            continue
-        ordinal += 1
-        if checkpoint is not None and place is not None and checkpoint.has(place, ordinal):
-            report.unselected["delivered before"] += 1
-            continue
-        report.without_text += shape.without_text((datagram,))
-        entry = None
-        if aggregator is None and context.rules is not None:
-            entry = context.judged(shape.entry(datagram))
-            if entry is None:
-                report.unselected[NO_RULE] += 1
-                continue
-        if choosy and (reason := limits.leave_out(datagram)) is not None:
-            report.unselected[reason] += 1
-            continue
-        if reporter is not None:
-            reporter.hear(datagram)
-        if datagram.time_ns is not None:
-            context.moment = datagram.time_ns
-        if replay_clock is not None:
-            if aggregator is not None:  # what is complete by then need not wait for it
-                queue.tell(aggregator.due(context.moment), context.moment)
-            context.wait_until(replay_clock.deadline(datagram.time_ns, clock()))
-        moment = clock() if live else context.moment
-        reason = limits.admit(datagram, moment)
-        if reason is not None and not context.job.spool_limited:
-            report.refused[reason] += 1
-            continue
-        if aggregator is not None and reason is None:
-            queue.tell(aggregator.add(datagram, moment, ordinal if place is not None else None), moment)
-        else:
-            entry = entry or shape.entry(datagram)
-            if checkpoint is not None and place is not None:
-                checkpoint.under_way(place, entry, (ordinal,))
-            if reason is not None:
-                delivery.refuse(entry, reason, over_limit=True)
-                continue
-            if not live and rated and not context.wait_for_rate():
-                delivery.refuse(entry, INTERRUPTED)
-                continue
-            if queue.pays(entry):
-                delivery.add(entry)
-        if context.left is not None:
-            context.left -= 1
-        if _pointless(delivery, live) or context.left == 0 or queue.spent is not None:
+        found = with_ports(extractor.feed_all(frames), ports, unselected)
+        if ignore is not None:
+            found = _without_own(found, ignore, unselected)
+        decide.take(found, now)
+        if _pointless(delivery, live) or context.left == 0 or context.queue.spent is not None:
             context.finished = True
             return
+
+
+def _portions(source: Blocks, context: RunContext, *, one_by_one: bool) -> Iterator[Sequence[Frame] | None]:
+    """What is decoded at once: whole blocks; frames one by one where the next one may be one too many.
+
+    A frame gives one datagram at most, so a count cannot end within a block of fewer frames than are left of it.
+    """
+    for block in source:
+        if block is None or not (one_by_one or (context.left is not None and len(block) >= context.left)):
+            yield block
+        else:
+            for frame in block:
+                yield (frame,)
+
+
+def _without_own(found: list[Datagram], ignore: Callable[[Datagram], bool], unselected: Counter[str]) -> list[Datagram]:
+    kept = [one for one in found if not ignore(one)]
+    if len(kept) < len(found):
+        unselected[OWN] += len(found) - len(kept)
+    return kept
+
+
+class _ByBlock:
+    """Passes on all datagrams of a block together: most runs have nothing to decide between two of them."""
+
+    one_by_one = False
+
+    def __init__(self, context: RunContext, shape: Shape) -> None:
+        self._context, self._shape = context, shape
+        render = context.render if context.rules is None else None
+        self._form = render if isinstance(render, EventLines) else None  # lines need no entries
+
+    def tick(self, now: int, *, idle: bool) -> None:
+        """Nothing waits here."""
+
+    def take(self, found: list[Datagram], now: int) -> None:
+        """Send the events of these."""
+        context, shape = self._context, self._shape
+        number = len(found)
+        context.report.without_text += shape.without_text(found)
+        if self._form is None:
+            entries = context.all_judged(shape.entries(found))
+            context.delivery.add_all(entries)
+            number = len(entries)
+        elif found:
+            context.delivery.pass_on(*shape.lines(found, self._form))
+        if context.left is not None:
+            context.left -= number
+
+
+class _ByDatagram:
+    """Decides about each datagram by itself: limits, rules, a checkpoint, a clock, summaries.
+
+    Where a datagram may have to be waited for, or a budget may end with it, frames are decoded `one_by_one`: what was
+    not read when the run ends need not be refused.
+    """
+
+    def __init__(
+        self,
+        context: RunContext,
+        shape: Shape,
+        aggregator: Aggregator | None,
+        replay_clock: ReplayClock | None,
+        place: Place | None,
+        *,
+        live: bool,
+    ) -> None:
+        self._context, self._shape, self._aggregator, self._replay_clock = context, shape, aggregator, replay_clock
+        self._live = live
+        self._place = place if context.checkpoint is not None else None
+        self._ordinal = -1  # among what filter and ports select: limits and rules may change from run to run
+        self._heard = context.clock()
+        rated = context.limits.rate is not None
+        job = context.job
+        self._waits_for_rate = rated and not live
+        budgeted = job.max_events is not None or job.max_cost is not None
+        self.one_by_one = replay_clock is not None or self._waits_for_rate or budgeted
+
+    def tick(self, now: int, *, idle: bool) -> None:
+        """Send the summaries that are due."""
+        context, aggregator, live = self._context, self._aggregator, self._live
+        if aggregator is not None:
+            # A replay goes by the capture's time; only a pipe that has fallen silent is not waited for.
+            silent = not live and idle and now - self._heard >= context.job.hold_ns
+            context.queue.tell(aggregator.finish() if silent else aggregator.due(now) if live else [], now)
+            context.queue.release()
+
+    def take(self, found: list[Datagram], now: int) -> None:
+        """Send, hold back, leave out or refuse each of these."""
+        self._heard = now
+        context = self._context
+        for datagram in found:
+            self._ordinal += 1
+            if self._is_done():
+                context.report.unselected["delivered before"] += 1
+                continue
+            context.report.without_text += self._shape.without_text((datagram,))
+            entry = None
+            if self._aggregator is None and context.rules is not None:
+                entry = context.judged(self._shape.entry(datagram))
+                if entry is None:
+                    context.report.unselected[NO_RULE] += 1
+                    continue
+            if context.limits.choosy and (reason := context.limits.leave_out(datagram)) is not None:
+                context.report.unselected[reason] += 1
+                continue
+            if self._send(datagram, entry) and context.left is not None:
+                context.left -= 1
+
+    def _is_done(self) -> bool:
+        """Whether an earlier run has delivered the datagram that is next."""
+        checkpoint, place = self._context.checkpoint, self._place
+        return checkpoint is not None and place is not None and checkpoint.has(place, self._ordinal)
+
+    def _send(self, datagram: Datagram, entry: Entry | None) -> bool:
+        """Send one that is wanted, if the limits let it pass; whether it counts as one that was asked for."""
+        context = self._context
+        moment = self._moment_of(datagram)
+        reason = context.limits.admit(datagram, moment)
+        if reason is not None and not context.job.spool_limited:
+            context.report.refused[reason] += 1
+            return False
+        if self._aggregator is not None and reason is None:
+            ordinal = None if self._place is None else self._ordinal
+            context.queue.tell(self._aggregator.add(datagram, moment, ordinal), moment)
+            return True
+        entry = entry or self._shape.entry(datagram)
+        if context.checkpoint is not None and self._place is not None:
+            context.checkpoint.under_way(self._place, entry, (self._ordinal,))
+        if reason is not None:
+            context.delivery.refuse(entry, reason, over_limit=True)
+            return False
+        if self._waits_for_rate and not context.wait_for_rate():
+            context.delivery.refuse(entry, INTERRUPTED)
+            return False
+        if context.queue.pays(entry):
+            context.delivery.add(entry)
+        return True
+
+    def _moment_of(self, datagram: Datagram) -> int:
+        """The moment at which the datagram's turn has come, once it has: by the clock live, else by the capture."""
+        context, clock = self._context, self._context.clock
+        if context.reporter is not None:
+            context.reporter.hear(datagram)
+        if datagram.time_ns is not None:
+            context.moment = datagram.time_ns
+        if self._replay_clock is not None:
+            if self._aggregator is not None:  # what is complete by then need not wait for it
+                context.queue.tell(self._aggregator.due(context.moment), context.moment)
+            context.wait_until(self._replay_clock.deadline(datagram.time_ns, clock()))
+        return clock() if self._live else context.moment
 
 
 def _pointless(delivery: Delivery, live: bool) -> bool:
     """Whether to read no further. What was received live is gone once it is not read: it is spooled, or counted."""
     return delivery.over and (not live or isinstance(delivery.down, OutputClosed))
-
-
-def _one_by_one(source: Blocks) -> Iterator[Frame | None]:
-    for block in source:
-        if block is None:
-            yield None
-        else:
-            yield from block
