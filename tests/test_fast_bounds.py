@@ -184,7 +184,7 @@ def test_what_is_never_ip_by_name(ethertype: int, layer: str) -> None:
     for head in (bytes(12), bytes(12) + hexed("8100 0001")):
         found = decode(head + ethertype.to_bytes(2) + bytes(46))
         assert isinstance(found, Skip)
-        assert (found.reason, found.layer, found.at) == (SkipReason.NOT_IP, layer, len(head) + 2)
+        assert (found.reason, found.layer, found.offset) == (SkipReason.NOT_IP, layer, len(head) + 2)
 
 
 @pytest.mark.parametrize("linktype", [12, 14, 101])
@@ -273,7 +273,7 @@ def test_a_cooked_header_alone(linktype: int, head: int) -> None:
     first = struct.pack("!HHH8xH", 0, 1, 6, 0x0800) if head == 16 else struct.pack("!HHIHBB8x", 0x0800, 0, 1, 1, 0, 6)
     found = decode(first, linktype)
     assert isinstance(found, Skip)
-    assert (found.reason, found.layer, found.at) == (SkipReason.MALFORMED, "ip4", head)
+    assert (found.reason, found.layer, found.offset) == (SkipReason.MALFORMED, "ip4", head)
 
 
 @pytest.mark.parametrize("rest", range(8))
