@@ -313,7 +313,7 @@ def test_resend_can_be_killed_and_interrupted(capture: Path, everything: set[str
                     process.send_signal(signal.SIGSTOP)  # so that it is not done before the other one has looked
                     other = pcapeda("resend", spool, "--endpoint-url", server.url, env=FAKE_AWS)
                     process.send_signal(signal.SIGCONT)
-                    assert other.returncode == 2
+                    assert other.returncode == 3
                     assert b"another process uses it" in other.stderr
                 process.send_signal(number)
                 process.communicate(timeout=30)
