@@ -461,8 +461,11 @@ class Delivery:
         if one.kept and self._drain is not None:
             self._drain.delivered([kept for place, kept in enumerate(one.kept) if place not in failures])
         self._learn(outcome, failures, now)
-        if failures and not outcome.sent and len(entries) > 1 and _all_too_large(failures):
+        too_large = bool(failures) and not outcome.sent and _all_too_large(failures)
+        if too_large and len(entries) > 1:
             self._halve(one, now)
+        elif too_large:  # alone: no request can be smaller
+            self._retry_or_give_up(one, {0: failures[0]._replace(retryable=False)}, now)
         elif failures:
             self._retry_or_give_up(one, failures, now)
         if self._breaker.opened_ns is not None and self._spool_is_ready:
