@@ -36,7 +36,7 @@ JOBS = {
             shape=Shape(
                 "full",
                 source="it's",
-                detail_type='a "b"\n\u00e9',
+                detail_type='a "b" \u00e9',
                 resources=("arn:aws:x:1", "y"),
                 text=True,
                 json_payload=True,

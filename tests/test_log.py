@@ -151,8 +151,8 @@ def test_what_libraries_print_and_a_defect_are_lines_too() -> None:
     """Warnings, log records and the trace of an exception that nobody expected."""
     code = """
 import logging, threading, warnings
-from pcapeda import log
-log.take_over()
+from pcapeda.ui import json_log
+json_log.take_over()
 warnings.warn("old\\nthing")
 logging.getLogger("some.library").error("pool is full")
 thread = threading.Thread(target=lambda: 1 / 0)

@@ -438,7 +438,7 @@ class Delivery:
             self._break_off(one, told)
             return
         try:
-            outcome, failures = checked(one.batch, told, self.sink)
+            outcome, failures = checked(one.batch, told, self.sink.original)
         except BadSink as error:
             self._break_off(one, error)
         else:
@@ -483,7 +483,7 @@ class Delivery:
         if too_fast:
             self._flow.throttled(too_fast, outcome.sent, now)
             self._breaker.answered()
-        elif outcome.sent or any(not failed.retryable for failed in failures.values()):
+        elif outcome.sent or any(not failed.retryable or failed.code in TOO_LARGE for failed in failures.values()):
             self._flow.delivered(outcome.sent, now)
             self._breaker.answered()
         else:

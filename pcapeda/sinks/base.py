@@ -49,6 +49,11 @@ class BaseSink:
     render: Render | None = None
     """What makes text of entries, where text is all that the sink wants: then `pass_on` takes such text."""
 
+    @property
+    def original(self) -> object:
+        """The object that whoever made the sink knows."""
+        return self
+
     @classmethod
     def make(cls, options: SinkOptions) -> Self:
         """One for a run. Raises `BadConfig` or `SinkDown` for what is known before anything is sent."""
@@ -89,6 +94,10 @@ class _Plain(BaseSink):
             if hasattr(sink, name):
                 setattr(self, name, getattr(sink, name))
         self._sink: Any = sink
+
+    @property
+    def original(self) -> object:
+        return self._sink
 
     def check(self) -> None:
         self._sink.check()
