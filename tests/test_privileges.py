@@ -167,7 +167,7 @@ def test_what_the_user_cannot_write_ends_it_before_anything_is_sent(veth: Veth, 
     options = ("-i", veth.name, "--endpoint-url", "http://127.0.0.1:9", "--spool", str(spool))
     with sniff(home, *options, **FAKE_AWS) as process:
         _, talk = process.communicate(timeout=60)
-    assert process.returncode == 2
+    assert process.returncode == 3
     assert f"spool {spool}: Permission denied" in talk.decode()
     assert b"Traceback" not in talk
     assert b"listening" not in talk

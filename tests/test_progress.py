@@ -86,7 +86,7 @@ def test_a_block_of_no_length_ends_the_reading() -> None:
 
 def test_a_record_that_is_there_and_not_taken_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever mistake is in the layout of a record: the reader says so instead of asking again and again."""
-    monkeypatch.setattr(pcap.Layout, "frames", lambda self, window, at, number, most: ([], at, 1, 0))
+    monkeypatch.setattr(pcap.Layout, "frames", lambda self, window, at, number, most: ([], at, 1, 0, 0))
     damages: list[Damage] = []
     assert not list(read(Stream(iter([CAPTURE])), "x", damages.append))
     assert [damage.what for damage in damages] == ["packet record 1 cannot be read: no progress"]

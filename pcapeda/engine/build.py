@@ -124,6 +124,8 @@ def spool_target(folder: str) -> Bus | None:
         told = json.loads(read_regular(path, MOST_TARGET_BYTES))
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except PermissionError as error:
+        raise of_system(f"spool {folder}", error) from None
     except OSError as error:
         raise _bad_target(path, f"cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError):
