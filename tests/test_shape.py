@@ -209,4 +209,6 @@ def test_what_a_shape_cannot_do_is_refused() -> None:
 )
 def test_json_as_senders_write_it(payload: bytes, expected: str | None) -> None:
     """NULs behind, a byte order mark before, several lines: the first object."""
-    assert Shape(json_payload=True).extras(EXAMPLE._replace(payload=payload)) == ("" if expected is None else f',"Json":{expected}')
+    assert Shape(json_payload=True).extras(EXAMPLE._replace(payload=payload)) == (
+        "" if expected is None else f',"Json":{expected}'
+    )

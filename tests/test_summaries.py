@@ -32,7 +32,7 @@ from tests.datagrams import EXAMPLE
 from tests.frames import frame
 from tests.put_events_server import put_events_server
 from tests.test_delivery import Scripted
-from tests.test_pipeline import walk
+from tests.test_run import walk
 
 SECOND = 1_000_000_000
 MIXED = FIXTURES / "mixed.pcap"
