@@ -87,8 +87,11 @@ class _Asked:
                 found[number] = leaf(value)
             elif kind is not dict and (kind is not list or value):
                 return False
+        return not self._inner or self._descend(members, found, floats)
+
+    def _descend(self, members: dict[str, Any], found: dict[int, Leaf], floats: bool) -> bool:
         for key, inner in self._inner:
-            value = members.get(key)
+            value: Any = members.get(key)
             kind = value.__class__
             if kind is dict:
                 if not inner.answer(value, found, floats):
