@@ -15,11 +15,13 @@ from pcapeda.events.flows import FlowTable
 from pcapeda.events.groups import Grouper
 from pcapeda.events.reports import Span, report_entry
 from pcapeda.events.schema import IDENTITIES, schema
-from pcapeda.events.shape import IDENTITY, Shape
+from pcapeda.events.shape import Shape
+from pcapeda.events.shapes import SHAPES as ROWS
 from pcapeda.model import Entry
+from pcapeda.ruletest.suite import schema as suite_schema
 from tests.datagrams import EXAMPLE, datagrams
 
-SHAPES = list(IDENTITY)
+SHAPES = list(ROWS)
 KINDS = list(IDENTITIES)
 
 
@@ -119,3 +121,8 @@ def test_an_unknown_shape_is_refused() -> None:
     """By the names there are."""
     with pytest.raises(BadConfig, match="full, minimal, proxylity, flow, batch, report"):
         schema("round")
+
+
+def test_suite_files_know_every_shape() -> None:
+    """The one list of shapes that is no code: what editors complete in a suite file."""
+    assert suite_schema()["properties"]["event"]["properties"]["shape"]["enum"] == SHAPES

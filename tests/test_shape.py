@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from pcapeda.aws import quotas
 from pcapeda.aws.wire import EventLines, entry_json, event_json
 from pcapeda.errors import BadConfig
+from pcapeda.events.identity import packet_id
 from pcapeda.events.schema import schema
-from pcapeda.events.shape import JSON_DEPTH, Shape, json_object, packet_id, printable_text
+from pcapeda.events.shape import JSON_DEPTH, Shape, json_object, printable_text
 from pcapeda.model import Datagram
 from tests.datagrams import EXAMPLE, datagrams
 

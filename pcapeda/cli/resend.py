@@ -9,7 +9,7 @@ from pcapeda.cli import options
 from pcapeda.cli.running import open_reporter, stopped_by_signals
 
 
-def resend(
+def resend(  # long: its options are its arguments
     folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder that was given as --spool.")],
     dead: Annotated[
         bool, typer.Option("--dead", help="Try the dead letters: events that were refused for good.")

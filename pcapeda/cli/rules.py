@@ -74,7 +74,7 @@ class Findings(StrEnum):
 
 
 @app.command("test")
-def try_rules(
+def try_rules(  # long: its options are its arguments
     captures: Annotated[
         list[str],
         typer.Argument(metavar="CAPTURE|SUITE...", help="Captures, folders of them, or *.pcapeda.yaml suite files."),
@@ -345,16 +345,17 @@ def lint(
     """Find rules that are invalid, can never match what pcapeda emits, overlap, or would surprise."""
     from pcapeda.engine.job import check_raw
     from pcapeda.events.schema import IDENTITIES, metadata_schema, schema
-    from pcapeda.events.shape import IDENTITY, Shape
+    from pcapeda.events.shape import Shape
+    from pcapeda.events.shapes import SHAPES
     from pcapeda.rules.dialects import FILTER_BYTES
     from pcapeda.rules.lint import QUOTA
     from pcapeda.rules.lint import lint as find
 
     raw = dialect is DialectName.V2_RAW
-    if raw and shape.value not in IDENTITY:
+    if raw and shape.value not in SHAPES:
         raise BadConfig(f"raw events are single datagrams: not of the kind {shape.value}")
     if raw:
-        check_raw(Shape(shape.value))  # type: ignore[arg-type]
+        check_raw(Shape(shape.value))
     loaded = load_rules(paths, parameters_of(parameter), region, profile, endpoint_url, dialect.value)
     default_source, default_type = IDENTITIES[shape.value]
     findings = find(

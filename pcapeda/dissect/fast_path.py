@@ -76,7 +76,9 @@ class Glance(NamedTuple):
     """How many of all were cut out of a super-packet behind another one."""
 
 
-def decode_block(frames: Iterable[Frame], tunnels: Container[int] = ()) -> Glance:
+def decode_block(  # noqa: C901 - one loop without calls: each would cost more than what it does
+    frames: Iterable[Frame], tunnels: Container[int] = ()
+) -> Glance:
     """Decode what is plain: IPv4 without options or IPv6 without extension headers, behind the usual link layers.
 
     Most frames of most captures are, and so they are looked at here, in one step and, in Ethernet without tags, without

@@ -12,7 +12,8 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from pcapeda.aws import quotas
-from pcapeda.events.shape import IDENTITY, Shape
+from pcapeda.events.shape import Shape
+from pcapeda.events.shapes import SHAPES
 from pcapeda.model import Datagram, Entry
 from pcapeda.units import LAST_TIME_NS, SECOND_NS, iso_time
 
@@ -160,7 +161,7 @@ def summary_entry(
     `towards` the same destination are in one group, if there are groups.
     """
     source, kind = shape.source or "", shape.detail_type or ""
-    if kind == IDENTITY[shape.name][1]:
+    if kind == SHAPES[shape.name].detail_type:
         kind = detail_type
     if shape.time != "capture" or time_ns is None or not 0 <= time_ns <= LAST_TIME_NS:
         time_ns = None

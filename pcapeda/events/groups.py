@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from pcapeda.aws import quotas
 from pcapeda.events.flows import SummaryEvent, summary_entry
-from pcapeda.events.shape import Shape, packet_id
+from pcapeda.events.identity import packet_id
+from pcapeda.events.shape import Shape
 from pcapeda.model import Datagram
 from pcapeda.units import LAST_TIME_NS, iso_time
 
