@@ -119,7 +119,7 @@ def test_a_schema_can_refuse(name: Any) -> None:
 
 def test_an_unknown_shape_is_refused() -> None:
     """By the names there are."""
-    with pytest.raises(BadConfig, match="full, minimal, proxylity, flow, batch, report"):
+    with pytest.raises(BadConfig, match=", ".join(KINDS)):
         schema("round")
 
 
