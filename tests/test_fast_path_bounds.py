@@ -15,7 +15,7 @@ def test_a_first_fragment_is_no_datagram() -> None:
     packet[6] = 0x20
     data = ethernet(bytes(packet))
     frame = Frame(1, 1, data, len(data), None, 1)
-    assert fast_path.decode_block((frame,)).odd == [(0, frame)]
+    assert fast_path.decode_block((frame,)).slow_path == [(0, frame)]
     assert isinstance(decoded(frame), Fragment)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pcapeda.errors import BadConfig
 from pcapeda.events.flows import FlowTable
 from pcapeda.events.groups import Grouper
-from pcapeda.events.reports import Span, report_entry
+from pcapeda.events.reports import ReportPeriod, report_entry
 from pcapeda.events.schema import IDENTITIES, schema
 from pcapeda.events.shape import Shape
 from pcapeda.events.shapes import SHAPES as ROWS
@@ -36,9 +36,9 @@ def example(kind: str) -> Entry:
     if kind == "batch":
         return Grouper(shape, 1, 10**9).add(datagram, 0)[0][0]
     if kind == "report":
-        span = Span(1.5, 9, 1, 8, 7, 6, {"rate limit": 5}, {"denied": 4}, 3, 2, 1, 4)
+        period = ReportPeriod(1.5, 9, 1, 8, 7, 6, {"rate limit": 5}, {"denied": 4}, 3, 2, 1, 4)
         sources, turned_away = [("192.0.2.1", 4)], [(("rate limit", "2001:db8::/64"), 5)]
-        return report_entry(shape, 1, span, time_ns=10**18, cost_usd=0.5, sources=sources, turned_away=turned_away)
+        return report_entry(shape, 1, period, time_ns=10**18, cost_usd=0.5, sources=sources, turned_away=turned_away)
     return Shape(kind, resources=("arn:x",)).entry(datagram)  # type: ignore[arg-type]
 
 

@@ -17,7 +17,7 @@ LZMA_MEMORY = 256 << 20
 """Most memory that an xz stream may ask for its dictionary; `xz -9` asks for 65 MiB."""
 
 ZSTD_WINDOW_LOG = 27
-"""Largest window of a Zstandard frame, 128 MiB: what `zstd -d` takes without being told."""
+"""Largest window of a Zstandard frame, 128 MiB: what `zstd -d` takes without an option."""
 
 ZSTD_PIECE = 256
 """Bytes given to the `zstandard` package at once. It has no limit on output, but four bytes of input can become no

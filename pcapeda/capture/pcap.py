@@ -115,11 +115,11 @@ class Layout(NamedTuple):
         return found, at, 0, 0
 
     def scan(self, window: bytes, at: int, number: int, most: int) -> tuple["RecordRange | None", int, int, int]:
-        """The same records as one span of bytes, for others to make frames of; a quarter of the work."""
+        """The same records as one range of bytes, for others to make frames of; a quarter of the work."""
         if self.lengths != "straight":  # of these there are few, and long ones nowhere
             frames, after, needed, claimed = self.frames(window, at, number, most)
-            span = RecordRange(number, len(frames), memoryview(window)[at:after], self) if frames else None
-            return span, after, needed, claimed
+            found = RecordRange(number, len(frames), memoryview(window)[at:after], self) if frames else None
+            return found, after, needed, claimed
         length_of = struct.Struct(f"{self.order}8xI").unpack_from
         first, last, header, largest, end = at, at, self.header, self.largest, len(window)
         records = 0
@@ -142,8 +142,8 @@ class Layout(NamedTuple):
             if at + header <= end:
                 (claimed,) = length_of(window, at)
                 needed += claimed
-        span = RecordRange(number, records, memoryview(window)[first:at], self) if records else None
-        return span, at, needed, claimed
+        found = RecordRange(number, records, memoryview(window)[first:at], self) if records else None
+        return found, at, needed, claimed
 
 
 class RecordRange(NamedTuple):
@@ -166,7 +166,7 @@ class RecordRange(NamedTuple):
 def read(stream: Stream, name: str, note: Note) -> Iterator[list[Frame] | None]:
     """The packet records of a stream that starts with one of `MAGICS`, in blocks; None on each tick.
 
-    Ends at the end of the stream, or at damage, which `note` is told once, after every whole record before it. A
+    Ends at the end of the stream, or at damage, which `note` gets once, after every whole record before it. A
     record has nothing to find the next one by, so damage is never passed. Raises `BadCapture` for a version that
     nothing reads.
     """
@@ -182,17 +182,17 @@ def read(stream: Stream, name: str, note: Note) -> Iterator[list[Frame] | None]:
 
 
 def ranges(
-    stream: Stream, name: str, note: Note, most: int, in_spans: Callable[[], bool]
+    stream: Stream, name: str, note: Note, most: int, in_ranges: Callable[[], bool]
 ) -> Iterator[RecordRange | list[Frame] | None]:
-    """The same records: in spans of up to `most` whenever `in_spans()`, which is asked each time; else in blocks."""
+    """The same records: in ranges of up to `most` whenever `in_ranges()`, which is asked each time; else in blocks."""
     layout = yield from _layout(stream, name, note)
     number = 0
     while layout is not None:
-        if in_spans():
-            span, stream.at, needed, claimed = layout.scan(stream.window, stream.at, number, most)
-            if span is not None:
-                number += span.records
-                yield span
+        if in_ranges():
+            found, stream.at, needed, claimed = layout.scan(stream.window, stream.at, number, most)
+            if found is not None:
+                number += found.records
+                yield found
         else:
             block, stream.at, needed, claimed = layout.frames(stream.window, stream.at, number, BLOCK_FRAMES)
             number += len(block)
@@ -205,7 +205,7 @@ def ranges(
 def _go_on(
     stream: Stream, layout: Layout, number: int, needed: int, claimed: int, name: str, note: Note
 ) -> Generator[None, None, bool]:
-    """Refill for a record that is not whole; false, and the damage was told, where there is no way on."""
+    """Refill for a record that is not whole; false, and the damage was reported, where there is no way on."""
     part = f"packet record {number + 1:,}"
     if needed <= stream.left and claimed <= layout.largest:  # what was there was not taken, and never would be
         note(Damage(name, stream.offset, f"{part} cannot be read: no progress"))
@@ -226,7 +226,7 @@ def _go_on(
 
 
 def _layout(stream: Stream, name: str, note: Note) -> Generator[None, None, Layout | None]:
-    """What the header at the stream's start says; None, and the damage was told, if it is cut."""
+    """What the header at the stream's start says; None, and the damage was reported, if it is cut."""
     magic, byte_order = MAGICS[stream.window[stream.at : stream.at + 4]]
     order = "<" if byte_order == "little" else ">"
     header_size = 28 if magic in _IXIA else 24  # Ixia adds the size of all records

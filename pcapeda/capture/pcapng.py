@@ -43,7 +43,7 @@ TICK_BLOCKS = 4096
 """Blocks without a packet in a row, after which whoever reads is let look whether it is to go on."""
 
 MOST_NOTES = 10
-"""Damaged blocks of one file that are told one by one; the rest is told as a number."""
+"""Damaged blocks of one file that are reported one by one; of the rest, the number."""
 
 IF_NAME, IF_TSRESOL, IF_TSOFFSET = 2, 9, 14
 LONGEST_NAME = 256
@@ -195,7 +195,7 @@ class _Damages:
         self._note(Damage(self._name, offset, what))
 
     def finish(self) -> None:
-        """Tell how many were not told one by one."""
+        """Report how many were not reported one by one."""
         if self._noted > MOST_NOTES:
             more = f"and {self._noted - MOST_NOTES:,} more damaged blocks from here on"
             self._note(Damage(self._name, self._more_at, more, passed=True))
@@ -204,7 +204,7 @@ class _Damages:
 def read(stream: Stream, name: str, note: Note) -> Iterator[list[Frame] | None]:
     """The packet records of a stream that starts with `MAGIC`, in blocks; None on each tick.
 
-    Ends at the end of the stream, or at damage that cannot be passed; `note` is told of each damage, after every
+    Ends at the end of the stream, or at damage that cannot be passed; `note` is called with each damage, after every
     whole record before it. Raises `BadCapture` when the first section is none, or of a version that nothing reads.
     """
     damages = _Damages(name, note)

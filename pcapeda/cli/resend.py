@@ -45,9 +45,9 @@ def resend(  # long: its options are its arguments
     if dead and limited:
         raise BadConfig("--dead and --limited are two places in a spool: give one of them")
     aside: Literal["dead", "limited"] | None = "dead" if dead else "limited" if limited else None
-    told = spool_target(folder)
-    known = told is not None or bus is not None or endpoint_url is not None
-    meant = told or Bus()
+    recorded = spool_target(folder)
+    known = recorded is not None or bus is not None or endpoint_url is not None
+    meant = recorded or Bus()
     target = Bus(
         bus if bus is not None else meant.name,
         region if region is not None else meant.region,

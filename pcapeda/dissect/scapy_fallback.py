@@ -1,4 +1,4 @@
-"""The same promise as `wire`, kept by Scapy's dissection: the last resort, and the independent twin in tests.
+"""The same promise as `fast_path`, kept by Scapy's dissection: the last resort, and the independent twin in tests.
 
 Scapy is asked one layer at a time, so that neither a payload nor a quote is dissected, depth is bounded, and every
 layer's place in the raw bytes is known. From its layers come protocol numbers, lengths and what follows; the datagram
@@ -47,7 +47,7 @@ NAMES: Final = {
     "RadioTap": "radiotap",
     "PPI": "ppi",
 }
-"""What `wire` and `walk` call Scapy's layers; others keep Scapy's name in lower case."""
+"""What `fast_path` and `tables` call Scapy's layers; others keep Scapy's name in lower case."""
 
 NUMBERED: Final = {
     "Dot1Q": ("vlan", "vlan"),
@@ -131,7 +131,7 @@ def _scapy() -> _Scapy:
 
 
 def may_know(layer: str) -> bool:
-    """Whether it makes sense to ask Scapy about a layer, named as in a Skip of the walker's."""
+    """Whether it makes sense to ask Scapy about a layer, named as in a Skip of the tables'."""
     named = "ethertype 0x"
     return not layer.startswith(named) or int(layer.removeprefix(named), 16) in ETHERTYPES
 
@@ -197,7 +197,7 @@ class _Walk:
         return Skip(why, layer or f"scapy: {self.layer}", self.at, self.frame.number)
 
     def _link(self, scapy: _Scapy) -> Any:
-        """Scapy's layer for the link type. What may be IP of either version is told by the first nibble."""
+        """Scapy's layer for the link type. What may be IP of either version is in the first nibble."""
         linktype = self.frame.linktype
         if linktype in (12, 14, 101):
             self.via = ("raw",)

@@ -23,7 +23,7 @@ SAMPLE_BYTES = 1024
 """Most bytes of a flow's first payload that its event shows."""
 
 MAX_FLOWS = 1000
-"""Flows that a window keeps apart unless told otherwise."""
+"""Flows that a window keeps apart unless asked otherwise."""
 
 MAX_REST = 256
 """Destinations and ports that a full window keeps apart for sources it has no room for."""
@@ -60,7 +60,7 @@ class FlowTable:
 
     `shape` gives source, resources, time and the name of the capture. A window is `window_ns` long: by the capture's
     time (`aligned`) it begins at a multiple of its length since 1970; else at its first datagram, by the moment that
-    `add` is told. A datagram that is older than its window by less than one length still counts into it. Where
+    `add` is given. A datagram that is older than its window by less than one length still counts into it. Where
     datagrams have ordinals, the events have them, too, and a window ends before it has more than `MAX_ORDINALS`.
     """
 

@@ -1,6 +1,6 @@
 """Where a pattern's paths lead in an event, and which leaves of it may be taken together.
 
-**Paths.** Pattern and event are flattened to dotted paths, and a dot inside a key is not told from nesting: `{"a":
+**Paths.** Pattern and event are flattened to dotted paths, and a dot inside a key is the same as nesting: `{"a":
 {"b": 1}}` and `{"a.b": 1}` are one path. Array structure leaves the path: each element contributes its leaves at the
 array's own path. `{}` and `[]` contribute none, so nothing exists there; `null` is a leaf.
 

@@ -252,9 +252,9 @@ def _is_rule(node: Node) -> bool:
 def _is_bare_rule(node: Node) -> bool:
     """Whether an object is such a rule that has neither a pattern nor a schedule (or null for one)."""
     name = member(node, "Name")
-    told = any(member(node, key) is not None for key in ("EventPattern", "ScheduleExpression", "EventBusName"))
+    any_key = any(member(node, key) is not None for key in ("EventPattern", "ScheduleExpression", "EventBusName"))
     state = text(member(node, "State")) in (*ENABLED_STATES, "DISABLED")
-    return name is not None and name.kind == "string" and (told or state)
+    return name is not None and name.kind == "string" and (any_key or state)
 
 
 def _rules(document: Document, listed: Node, stem: str, collector: Collector) -> bool:
