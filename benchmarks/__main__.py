@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.bench import PYTHON, SCALE, WORK, Failed, Result, machine, markdown, told, workplace
+from benchmarks.bench import PYTHON, SCALE, WORK, Failed, Result, machine, markdown, say, workplace
 from benchmarks.report import NAMES, write_report
 
 CALM = 0.7
@@ -37,9 +37,9 @@ def main() -> int:
             for name in names:
                 failed += subprocess.call([PYTHON, "-m", "benchmarks", name], env=os.environ | {WORK: str(work)}) != 0
     if SCALE == 1:
-        told(f"written: {write_report()}")
+        say(f"written: {write_report()}")
     else:
-        told(f"BENCH_SCALE is {SCALE:g}: no result is kept")
+        say(f"BENCH_SCALE is {SCALE:g}: no result is kept")
     return 1 if failed else 0
 
 
@@ -47,11 +47,11 @@ def measured(name: str, work: Path) -> bool:
     """Run one, show and keep what it found; whether it came to its end."""
     load = os.getloadavg()[0]
     if load > CALM:
-        told(f"{name}: this machine is busy (load {load:.1f}); whoever needs two cores, or waits, is judged wrongly")
+        say(f"{name}: this machine is busy (load {load:.1f}); whoever needs two cores, or waits, is judged wrongly")
     try:
         result: Result = importlib.import_module(f"benchmarks.{name}").measure(work)
     except Failed as error:
-        told(f"{name}: {error}")
+        say(f"{name}: {error}")
         return False
     result.machine = machine() | {"load before": f"{load:.1f}"} | result.machine
     result.when = time.strftime("%Y-%m-%d", time.gmtime())

@@ -117,7 +117,7 @@ def in_turn(contenders: Mapping[str, Callable[[], T]], rounds: int = ROUNDS) -> 
     given: dict[str, list[T]] = {name: [] for name in names}
     for number in range(rounds):
         for name in names if number % 2 == 0 else reversed(names):
-            told(f"  round {number + 1}: {name}")
+            say(f"  round {number + 1}: {name}")
             given[name].append(contenders[name]())
     return given
 
@@ -127,7 +127,7 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
     return median(our / their for our, their in zip(ours, theirs, strict=True))
 
 
-def told(words: str) -> None:
+def say(words: str) -> None:
     """What goes on, to whoever watches."""
     print(words, file=sys.stderr, flush=True)
 
@@ -168,8 +168,8 @@ class Result:
 
     @classmethod
     def load(cls, path: Path) -> "Result":
-        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return cls(**told | {"tables": [Table(**table) for table in told["tables"]]})
+        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return cls(**kept | {"tables": [Table(**table) for table in kept["tables"]]})
 
 
 def markdown(table: Table) -> str:

@@ -43,7 +43,7 @@ class Counts(NamedTuple):
     cpu_s: float
 
 
-def serve(delay_s: float) -> None:
+def serve(delay_s: float) -> None:  # noqa: C901 - a server in one function, which its process is given
     """Answer for ever."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=256)
     print(listener.getsockname()[1], flush=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from benchmarks.bench import PCAPEDA, Failed, Result, Table, capture, in_turn, rate, ratio, run, scaled, times, told
+from benchmarks.bench import PCAPEDA, Failed, Result, Table, capture, in_turn, rate, ratio, run, say, scaled, times
 from benchmarks.putevents import has_option
 
 PACKETS = 1_000_000
@@ -40,7 +40,7 @@ def measure(work: Path) -> Result:
         ["", "faster by", "wanted", "packets/s", "packets/s in one process", "packets"],
     )
     for title, paths in ((f"{CAPTURES} captures", several), ("one large capture", large)):
-        told(f"jobs: {title}")
+        say(f"jobs: {title}")
         same(work, paths, jobs)
         runs = in_turn({"one": partial(run, replay(paths, 1)), "many": partial(run, replay(paths, jobs))})
         walls = {name: [each.wall_s for each in taken] for name, taken in runs.items()}

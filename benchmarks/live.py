@@ -28,9 +28,9 @@ from benchmarks.bench import (
     program,
     rate,
     ratio,
+    say,
     scaled,
     times,
-    told,
 )
 from tests.netns import Veth, veth_pair, why_not
 
@@ -171,7 +171,7 @@ def keeps_up(receiver: Receiver, veth: Veth, output: Path, path: Path, pps: floa
     """Whether everything comes out in time. A near miss gets a second try: one stall of the machine decides nothing."""
     for _ in range(2):
         heard = hear(receiver, veth, output, path, int(TRIAL_S * pps), None if at_top else int(pps), LAG_S + 1)
-        told(f"    {heard.sent.rate:,.0f} packets/s: lost {heard.lost:,}, {heard.lag_s:.1f} s behind")
+        say(f"    {heard.sent.rate:,.0f} packets/s: lost {heard.lost:,}, {heard.lag_s:.1f} s behind")
         if heard.lost == 0 and heard.lag_s <= LAG_S:
             return True
         if heard.lost > NEAR_MISS * heard.sent.packets or heard.lag_s > LAG_S + 0.5:
@@ -273,7 +273,7 @@ def measure(work: Path) -> Result:
 def bursts(result: Result, found: dict[str, Receiver], veth: Veth, output: Path, path: Path, title: str) -> Table:
     """How much of a burst gets lost."""
     count = scaled(PACKETS, 1000)
-    told(f"live: bursts of {count:,}, {title}")
+    say(f"live: bursts of {count:,}, {title}")
     heard = in_turn(
         {name: partial(hear, one, veth, output, path, count, None, PATIENCE_S) for name, one in found.items()}
     )
@@ -300,7 +300,7 @@ def bursts(result: Result, found: dict[str, Receiver], veth: Veth, output: Path,
 
 def rates(result: Result, found: dict[str, Receiver], veth: Veth, output: Path, path: Path) -> Table:
     """The highest rate that each keeps up with."""
-    told("live: highest rates")
+    say("live: highest rates")
     top = send(veth, path, scaled(PACKETS, 1000), None).rate
     kept = in_turn({name: partial(highest, one, veth, output, path, top) for name, one in found.items()})
     table = Table(

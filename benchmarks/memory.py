@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import bus
-from benchmarks.bench import PCAPEDA, SCALE, Result, Run, Table, capture, in_turn, mib, program, run, scaled, told
+from benchmarks.bench import PCAPEDA, SCALE, Result, Run, Table, capture, in_turn, mib, program, run, say, scaled
 from benchmarks.live import Receiver, lines, send, started
 from tests.netns import veth_pair, why_not
 
@@ -118,7 +118,7 @@ def flood(result: Result, table: Table, work: Path) -> None:
             "sniff to a bus, with its limits": [*sniff, "--endpoint-url", server.url],
         }
         for title, command in listeners.items():
-            told(f"memory: {title}")
+            say(f"memory: {title}")
             receiver = Receiver(lambda _, __, command=command: command, lines, to_stdout=False)  # type: ignore[misc]
             with started(receiver, veth.name, output) as process:
                 few = send(veth, path, 100, 50).packets
@@ -126,5 +126,5 @@ def flood(result: Result, table: Table, work: Path) -> None:
                 many = send(veth, path, 10_000_000, None, seconds=max(1.0, FLOOD_S * min(1, SCALE)))
                 time.sleep(1)
                 stormy = peak(process.pid)
-            told(f"  {many.rate:,.0f} packets/s")
+            say(f"  {many.rate:,.0f} packets/s")
             rows(result, table, {f"{title}, calm": (calm, few), f"{title}, in a flood": (stormy, many.packets)})

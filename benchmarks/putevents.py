@@ -21,9 +21,9 @@ from benchmarks.bench import (
     rate,
     ratio,
     run,
+    say,
     scaled,
     times,
-    told,
 )
 from benchmarks.bus import Bus, Counts, running
 
@@ -99,7 +99,7 @@ def send(bus: Bus, client: Callable[[Bus, int], list[object]], count: int) -> Se
 
 def compare(result: Result, clients: dict[str, Callable[[Bus, int], list[object]]], *, delayed: bool) -> Table:
     title = f"A bus that answers after {DELAY_S * 1000:.0f} ms" if delayed else "A bus that answers at once"
-    told(f"putevents: {title}")
+    say(f"putevents: {title}")
     total = scaled(EVENTS, 300)
     counts = {name: max(20, int(total * SHARE[delayed].get(name, 0.4 if delayed else 1))) for name in clients}
     with running(DELAY_S if delayed else 0) as bus:

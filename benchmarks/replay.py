@@ -23,9 +23,9 @@ from benchmarks.bench import (
     rate,
     ratio,
     run,
+    say,
     scaled,
     times,
-    told,
 )
 
 PACKETS = 1_000_000
@@ -90,7 +90,7 @@ def compare(
     """All of them in turn on a capture, of which `prefix` gives the first so many packets."""
     counts = {name: max(1000, int(packets * PREFIX.get(name, 1))) for name in peers}
     paths = {name: prefix(count) for name, count in counts.items()}
-    told(f"replay: {title}, {packets:,} packets")
+    say(f"replay: {title}, {packets:,} packets")
     runs = in_turn({name: partial(run, peers[name](paths[name])) for name in peers})
     rates = {name: [counts[name] / one.wall_s for one in runs[name]] for name in peers}
     cpu = {name: [one.cpu_s / counts[name] for one in runs[name]] for name in peers}
@@ -194,7 +194,7 @@ def slow_cases(work: Path, packets: int) -> Table:
         output = [] if "-o" in options else ["-o", "jsonl"]
         return run([*PCAPEDA, "replay", path, "-n", *output, "-q", *options])
 
-    told("replay: slow cases")
+    say("replay: slow cases")
     runs = in_turn({name: partial(once, name) for name in cases})
     rates = {name: [counts[name] / one.wall_s for one in runs[name]] for name in cases}
     plainly = next(iter(cases))

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.bench import PCAPEDA, Result, Table, capture, in_turn, package, rate, ratio, run, scaled, times, told
+from benchmarks.bench import PCAPEDA, Result, Table, capture, in_turn, package, rate, ratio, run, say, scaled, times
 
 COUNTS = (1, 30, 300, 3000)
 EVENTS = 20_000
@@ -58,8 +58,8 @@ def motos(patterns: Sequence[str]) -> Matcher:
     compiled = [EventPattern.load(text) for text in patterns]
 
     def match(event: str, entry: str) -> int:
-        told = json.loads(event)
-        return sum(pattern.matches_event(told) for pattern in compiled)
+        data = json.loads(event)
+        return sum(pattern.matches_event(data) for pattern in compiled)
 
     return match
 
@@ -136,7 +136,7 @@ def run_one(
     seconds: float,
     title: str,
 ) -> dict[str, list[float]]:
-    told(f"rules: {title}")
+    say(f"rules: {title}")
     patterns = [json.dumps(rule) for rule in rules]
     matchers = {name: make(patterns) for name, make in peers.items()}
     return in_turn({name: partial(pace, match, events, seconds) for name, match in matchers.items()})

@@ -30,7 +30,8 @@ from pcapeda.capture.files import Capture
 from pcapeda.dissect.extractor import Extractor
 from pcapeda.engine.job import Job
 from pcapeda.engine.run import execute
-from pcapeda.events.shape import Shape, packet_id
+from pcapeda.events.identity import packet_id
+from pcapeda.events.shape import Shape
 from pcapeda.model import Batch, BatchLimits, Outcome
 from pcapeda.report import Report
 from pcapeda.sinks.jsonl import JsonlSink

@@ -88,6 +88,7 @@ _HOMES = {
     "Target": "rules.rule",
     "Untrusted": "errors",
     "RunObserver": "engine.loop",
+    "Watcher": "engine.loop",  # its name before
     "SkipReason": "model",
     "WorkerLost": "errors",
     "datagrams": "engine.iterate",
@@ -97,7 +98,7 @@ _HOMES = {
     "run_many": "engine.batch",
 }
 
-_OTHERWISE_NAMED = {"load_rules": "load"}
+_OTHERWISE_NAMED = {"load_rules": "load", "Watcher": "RunObserver"}
 
 __all__ = [
     "BadCapture",

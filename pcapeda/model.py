@@ -1,6 +1,6 @@
 """The nouns of the house: plain data that every floor shares.
 
-Data walks one way: `Frame` → `Datagram` (or `Fragment`, or `Skip`) → `Entry` → `Batch` → `Outcome`, and a `Report`
+Data moves one way: `Frame` → `Datagram` (or `Fragment`, or `Skip`) → `Entry` → `Batch` → `Outcome`, and a `Report`
 counts every step. Times are integer nanoseconds since the Unix epoch; they become text only at the edge.
 """
 
@@ -202,7 +202,7 @@ class Entry(NamedTuple):
         """The event as rules and targets see it, as data; `now_ns` is its time if it has none of its own.
 
         All members that TestEventPattern asks for are there (EventBridge User Guide, 'Event structure'). As text it
-        is `aws.wire.event_json`.
+        is `event_json` of `aws/wire.py`.
         """
         time_ns = self.time_ns if self.time_ns is not None else time.time_ns() if now_ns is None else now_ns
         return {
@@ -278,8 +278,8 @@ class Sink(Protocol):
 class AsyncSender(Protocol):
     """Several batches on their way to a sink at once, from one thread that need not wait for each.
 
-    A sink may offer one by `carrier()`; its promise is that of `Sink.send`, with what would be raised as a value. One
-    who calls `poll` often enough gets an answer for each batch.
+    A sink may offer one by `async_sender()`; its promise is that of `Sink.send`, with what would be raised as a value.
+    One who calls `poll` often enough gets an answer for each batch.
     """
 
     def start(self, batch: Batch) -> int:

@@ -32,7 +32,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteFile 
 
 
 class SuiteFile(pytest.File):
-    """A suite: a test for each expectation, and one that all could be read. The captures are walked once for all."""
+    """A suite: a test for each expectation, and one that all could be read. The captures are read once for all."""
 
     _result: Result | None = None
 

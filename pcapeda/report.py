@@ -100,7 +100,7 @@ class Report:
     """Why the run ended before its time: the sink was given up, or the interface went away."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is not zero: workers send one of these for every span of packets."""
+        """What is not zero: workers send one of these for every range of packets."""
         return {name: value for name, value in vars(self).items() if value or (value is not None and name in _TIMES)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -111,7 +111,7 @@ class Report:
         if message and code not in self.messages:
             self.messages[code] = masked(message)
 
-    def span(self, times: Iterable[int | None]) -> None:
+    def cover(self, times: Iterable[int | None]) -> None:
         """Stretch the time from first to last to hold these."""
         deduplicated = [time_ns for time_ns in times if time_ns is not None]
         if deduplicated:
@@ -120,7 +120,7 @@ class Report:
 
     def merge(self, other: "Report") -> None:
         """Add the counts of `other` to this one, in place."""
-        self.span((other.first_ns, other.last_ns))
+        self.cover((other.first_ns, other.last_ns))
         for name, value in vars(other).items():
             if not value or name in _TIMES:
                 continue

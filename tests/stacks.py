@@ -300,7 +300,7 @@ def ethernet() -> Iterator[tuple[str, bytes]]:
     yield "unknown", ether(0x88B5, P4)
 
 
-def ip_layer() -> Iterator[tuple[str, bytes]]:
+def ip_layer() -> Iterator[tuple[str, bytes]]:  # noqa: C901 - a list of stacks
     """What the IP headers and the UDP header may say, and the protocols of IP that carry packets."""
     size = len(P4)
     yield "total 0", ether(0x0800, ip4(total=0))
@@ -459,7 +459,7 @@ def gre_layer() -> Iterator[tuple[str, bytes]]:
     yield "ip4 loop", over4(47, gre(0x0800, ip4(gre(0x0800, P4), 47)))
 
 
-def tunnels() -> Iterator[tuple[str, bytes]]:
+def tunnels() -> Iterator[tuple[str, bytes]]:  # noqa: C901 - a list of stacks
     """Tunnels over UDP."""
     vxlan = hexed("08000000 00002a00")
     yield "vxlan", via4(4789, vxlan + E4)
@@ -757,7 +757,7 @@ def docsis_check(head: bytes) -> bytes:
     return pack("<H", crc ^ 0xFFFF)
 
 
-def links() -> Iterator[tuple[int, str, bytes]]:
+def links() -> Iterator[tuple[int, str, bytes]]:  # noqa: C901 - a list of stacks
     """Link types other than Ethernet."""
     for family in (2, 7, 10, 23, 24, 26, 28, 30, 99):
         body = P4 if family == 2 else P6

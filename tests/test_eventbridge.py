@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcapeda.aws.responses import MALFORMED, REFUSED, TOO_LARGE, WORTH_ANOTHER_TRY, judge
+from pcapeda.aws.responses import MALFORMED, REFUSED, TOO_LARGE, WORTH_ANOTHER_TRY, outcome_of
 from pcapeda.aws.wire import entry_json
 from pcapeda.errors import BadConfig, ExitStatus, SinkDown
 from pcapeda.events.shape import Shape
@@ -235,7 +235,7 @@ _json = st.recursive(
 def test_judging_never_fails_and_answers_for_each_entry(results: object) -> None:
     """Whatever JSON comes back: each entry is sent or failed, in order, and sent only by an EventId of its own."""
     entries = batch(3).entries
-    outcome = judge(entries, results)
+    outcome = outcome_of(entries, results)
     assert outcome.sent + len(outcome.failed) == 3
     lost = [failed.entry for failed in outcome.failed]
     assert lost == [one for one in entries if one in lost]

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from pcapeda.aws import quotas
 from pcapeda.events.flows import SummaryEvent
 from pcapeda.events.groups import MAX_OPEN, MAX_OPEN_BYTES, Grouper
+from pcapeda.events.identity import packet_id
 from pcapeda.events.schema import schema
-from pcapeda.events.shape import Shape, packet_id
+from pcapeda.events.shape import Shape
 from pcapeda.model import Datagram
 from tests.datagrams import EXAMPLE, datagrams
 

@@ -212,7 +212,7 @@ def test_any_bytes_behind_a_magic_end_in_frames_damage_or_bad_capture(
 def test_spans_are_the_same_records(
     listed: list[tuple[int, int, bytes, int]], order: str, sizes: list[int], rest: bytes, turns: list[bool]
 ) -> None:
-    """Whether records are handed over as frames or in spans, in whatever turns: the same ones, and the same damage."""
+    """Whether records are handed over as frames or in ranges, in whatever turns: the same ones, and the same damage."""
     content = header(order=order, magic=0xA1B23C4D)
     content += b"".join(record(data, order=order, at=(when, part), wire=wire) for when, part, data, wire in listed)
     content += rest

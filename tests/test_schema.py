@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 from pcapeda.errors import BadConfig
 from pcapeda.events.flows import FlowTable
 from pcapeda.events.groups import Grouper
-from pcapeda.events.reports import Span, report_entry
+from pcapeda.events.reports import ReportPeriod, report_entry
 from pcapeda.events.schema import IDENTITIES, schema
-from pcapeda.events.shape import IDENTITY, Shape
+from pcapeda.events.shape import Shape
+from pcapeda.events.shapes import SHAPES as ROWS
 from pcapeda.model import Entry
+from pcapeda.ruletest.suite import schema as suite_schema
 from tests.datagrams import EXAMPLE, datagrams
 
-SHAPES = list(IDENTITY)
+SHAPES = list(ROWS)
 KINDS = list(IDENTITIES)
 
 
@@ -34,9 +36,9 @@ def example(kind: str) -> Entry:
     if kind == "batch":
         return Grouper(shape, 1, 10**9).add(datagram, 0)[0][0]
     if kind == "report":
-        span = Span(1.5, 9, 1, 8, 7, 6, {"rate limit": 5}, {"denied": 4}, 3, 2, 1, 4)
+        period = ReportPeriod(1.5, 9, 1, 8, 7, 6, {"rate limit": 5}, {"denied": 4}, 3, 2, 1, 4)
         sources, turned_away = [("192.0.2.1", 4)], [(("rate limit", "2001:db8::/64"), 5)]
-        return report_entry(shape, 1, span, time_ns=10**18, cost_usd=0.5, sources=sources, turned_away=turned_away)
+        return report_entry(shape, 1, period, time_ns=10**18, cost_usd=0.5, sources=sources, turned_away=turned_away)
     return Shape(kind, resources=("arn:x",)).entry(datagram)  # type: ignore[arg-type]
 
 
@@ -117,5 +119,10 @@ def test_a_schema_can_refuse(name: Any) -> None:
 
 def test_an_unknown_shape_is_refused() -> None:
     """By the names there are."""
-    with pytest.raises(BadConfig, match="full, minimal, proxylity, flow, batch, report"):
+    with pytest.raises(BadConfig, match=", ".join(KINDS)):
         schema("round")
+
+
+def test_suite_files_know_every_shape() -> None:
+    """The one list of shapes that is no code: what editors complete in a suite file."""
+    assert suite_schema()["properties"]["event"]["properties"]["shape"]["enum"] == SHAPES

@@ -13,8 +13,8 @@ from tests.misbehaving import misbehaving
 from tests.netns import Veth, needs_netns, veth_pair
 from tests.test_cli import read_until
 from tests.test_faults import in_spool, kept_on_disk, poll
-from tests.test_log import lines
-from tests.test_metrics import said_port, scraped
+from tests.test_json_log import lines
+from tests.test_prometheus import said_port, scraped
 
 pytestmark = needs_netns
 PORT = 5514

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from pcapeda.aws import quotas
 from pcapeda.aws.wire import EventLines, entry_json, event_json
 from pcapeda.errors import BadConfig
+from pcapeda.events.identity import packet_id
+from pcapeda.events.payload_text import printable_text
 from pcapeda.events.schema import schema
-from pcapeda.events.shape import JSON_DEPTH, Shape, json_object, packet_id
-from pcapeda.events.text import printable_text
+from pcapeda.events.shape import JSON_DEPTH, Shape, json_object
 from pcapeda.model import Datagram
 from tests.datagrams import EXAMPLE, datagrams
 

@@ -9,6 +9,7 @@ import pytest
 
 from pcapeda import Job, execute
 from pcapeda.aws.bus import Bus
+from pcapeda.cli.options import Output
 from pcapeda.delivery.delivery import Delivery
 from pcapeda.events.shape import Shape
 from pcapeda.model import Batch, Entry, Outcome
@@ -207,3 +208,8 @@ def test_rows_name_classes() -> None:
     assert len(set(classes)) == len(classes)
     with bus_v2() as bus:
         assert make_bus_sink(Bus(V2_ARN, endpoint_url=bus.url)).describe().startswith("event bus edge (v2)")
+
+
+def test_every_output_is_a_choice() -> None:
+    """What prints is in the table with its words, and on the command line, which is too fast to ask the table."""
+    assert sorted(output.value for output in Output) == sorted(name for name, row in SINKS.items() if row.output)

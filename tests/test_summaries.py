@@ -32,7 +32,7 @@ from tests.datagrams import EXAMPLE
 from tests.frames import frame
 from tests.put_events_server import put_events_server
 from tests.test_delivery import Scripted
-from tests.test_pipeline import walk
+from tests.test_run import walk
 
 SECOND = 1_000_000_000
 MIXED = FIXTURES / "mixed.pcap"
@@ -178,7 +178,7 @@ def test_a_pipe_that_falls_silent_is_not_waited_for() -> None:
 def test_it_adds_up_whatever_is_asked_and_wherever_it_stops(
     kind: dict, limit: dict, live: bool, stop_after: int, answer: str | None
 ) -> None:
-    """Summaries, limits, interrupts and a bus that fails: `walk` asserts that nothing is lost in silence."""
+    """Summaries, limits, interrupts and a bus that fails: the run asserts that nothing is lost in silence."""
     stop = Event()
 
     def frames() -> Iterator[Frame | None]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pcapeda.errors import BadConfig
+from pcapeda.events.payload_text import encoding_named, printable_text
 from pcapeda.events.shape import Shape, json_object
-from pcapeda.events.text import encoding_named, printable_text
 from tests.command import pcapeda
 from tests.datagrams import EXAMPLE
 from tests.frames import ethernet, udp4

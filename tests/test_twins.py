@@ -1,4 +1,4 @@
-"""Fast and deep are one promise: wherever the fast path answers, Scapy gives the same; no bytes make either raise."""
+"""Fast and slow are one promise: wherever the fast path answers, Scapy gives the same; no bytes make either raise."""
 
 from pathlib import Path
 

@@ -52,5 +52,5 @@ class Bus:
         ordered = None if self.groups is None else f"ordered in {self.groups} groups"
         where = [self.region, self.profile and f"profile {self.profile}", self.endpoint_url]
         where += [ordered, "raw" if self.raw else None]
-        told = ", ".join(filter(None, where))
-        return f"event bus {self.name or 'default'}" + (f" ({told})" if told else "")
+        named = ", ".join(filter(None, where))
+        return f"event bus {self.name or 'default'}" + (f" ({named})" if named else "")

@@ -33,7 +33,7 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([0-9]{3})(?: |\r|$)")
 _LENGTHS = re.compile(rb"\r\ncontent-length:[ \t]*([^\r\n]*?)[ \t]*(?=\r|$)")
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """What came back: status, head as it was, and the body."""
 
     status: int
@@ -78,7 +78,7 @@ class ResponseParser:
         self.reusable = False
         """Whether the connection can take another request after this answer."""
 
-    def feed(self, data: bytes) -> Answer | None:
+    def feed(self, data: bytes) -> Response | None:
         """The answer once it is whole. Raises `ProtocolError`."""
         self.begun = True
         self._text += data
@@ -90,17 +90,17 @@ class ResponseParser:
             if len(text) < self._left:
                 return None
             self.reusable &= len(text) == self._left
-            return Answer(self._status, self._head, bytes(text[: self._left]))
+            return Response(self._status, self._head, bytes(text[: self._left]))
         if self._left == self.CHUNKED:
             return self._chunks()
         if len(text) > MOST_BODY:
             raise ProtocolError("larger than any answer should be")
         return None
 
-    def end(self) -> Answer | None:
+    def end(self) -> Response | None:
         """The answer, if it is one whose end is the end of the stream."""
         if self._status and self._left == self.TO_THE_END:
-            return Answer(self._status, self._head, bytes(self._text))
+            return Response(self._status, self._head, bytes(self._text))
         return None
 
     def _read_head(self) -> bool:
@@ -130,7 +130,7 @@ class ResponseParser:
         self._left = self._length(status, head)
         kept = first[1] == b"1"
         if b"onnection" in head or b"ONNECTION" in head:
-            kept = kept and "close" not in Answer(status, head, b"").headers.get("connection", "").lower()
+            kept = kept and "close" not in Response(status, head, b"").headers.get("connection", "").lower()
         self.reusable = kept and self._left != self.TO_THE_END
         return True
 
@@ -139,7 +139,7 @@ class ResponseParser:
         if status in (101, 204, 304):
             return 0
         lowered = head.lower()
-        if b"transfer-encoding" in lowered and "transfer-encoding" in (headers := Answer(status, head, b"").headers):
+        if b"transfer-encoding" in lowered and "transfer-encoding" in (headers := Response(status, head, b"").headers):
             if headers["transfer-encoding"].lower() != "chunked":
                 raise ProtocolError("a transfer coding that was not asked for")
             return self.CHUNKED
@@ -153,7 +153,7 @@ class ResponseParser:
             raise ProtocolError("larger than any answer should be")
         return int(length)
 
-    def _chunks(self) -> Answer | None:
+    def _chunks(self) -> Response | None:
         """Take the chunks that are there (RFC 9112, section 7.1)."""
         text, body = self._text, self._body
         at = 0
@@ -174,7 +174,7 @@ class ResponseParser:
                             raise ProtocolError("its trailers are larger than any should be")
                         return None
                     self.reusable &= len(rest) == ended + 4
-                    return Answer(self._status, self._head, bytes(body))
+                    return Response(self._status, self._head, bytes(body))
                 start = line_end + 2
                 if len(text) < start + size + 2:
                     return None
@@ -227,7 +227,7 @@ class ConnectionPool:
         self._wake, self._waker = socket.socketpair()
         self._wake.setblocking(False)
         self._selector.register(self._wake, _READ)
-        self._ended: list[tuple[int, Answer | SinkDown]] = []
+        self._ended: list[tuple[int, Response | SinkDown]] = []
         self._flight = 0
         self._look_s = 0.0
         """When to look next for requests that take too long."""
@@ -252,7 +252,7 @@ class ConnectionPool:
             self._begin(Request(flight, text), connection)
         return flight
 
-    def ended(self, timeout_s: float) -> list[tuple[int, Answer | SinkDown]]:
+    def ended(self, timeout_s: float) -> list[tuple[int, Response | SinkDown]]:
         """What has become of requests since the last call; waits up to so long until there is something to tell."""
         deadline = time.monotonic() + timeout_s if timeout_s > 0 and not self._ended else None
         wait_s = 0.0
@@ -272,8 +272,8 @@ class ConnectionPool:
             if now >= self._look_s:
                 self._give_up_late(now)
             if self._ended:
-                told, self._ended = self._ended, []
-                return told
+                result, self._ended = self._ended, []
+                return result
             if deadline is None or now >= deadline:
                 return []
 
@@ -340,8 +340,8 @@ class ConnectionPool:
             self._lose(request, broken or error)
             return True
         except ProtocolError as error:
-            told = SinkDown(f"{self._endpoint} gave an answer that is none: {error}", code=MALFORMED)
-            self._end(request, told, keep=False)
+            result = SinkDown(f"{self._endpoint} gave an answer that is none: {error}", code=MALFORMED)
+            self._end(request, result, keep=False)
             return True
         if answer is not None:
             self._end(request, answer, keep=reading.reusable and request.unsent is None)
@@ -373,9 +373,9 @@ class ConnectionPool:
         times = [min(one.silent_s, one.end_s) for one in self._busy.values()]
         self._look_s = min([now + self._timeout_s, *times, *self._preparing.values()])
 
-    def _end(self, request: Request, told: Answer | SinkDown, *, keep: bool) -> None:
+    def _end(self, request: Request, result: Response | SinkDown, *, keep: bool) -> None:
         self._release(request, keep=keep)
-        self._ended.append((request.flight, told))
+        self._ended.append((request.flight, result))
 
     def _release(self, request: Request, *, keep: bool) -> None:
         connection = request.connection
@@ -415,15 +415,15 @@ class ConnectionPool:
         connector, prepared, waker, endpoint = self._connector, self._prepared, self._waker, self._endpoint
 
         def work() -> None:
-            told: Request | SinkDown
+            result: Request | SinkDown
             connection = None
             try:
                 with translated(endpoint):
-                    told = make()
+                    result = make()
                     connection = connector.open() if connect else None
             except SinkDown as error:
-                told = error
-            prepared.put((flight, told, connection))
+                result = error
+            prepared.put((flight, result, connection))
             try:
                 waker.send(b".")
             except OSError:  # nobody waits any more
@@ -436,18 +436,18 @@ class ConnectionPool:
     def _take_prepared(self) -> None:
         with suppress(BlockingIOError):
             self._wake.recv(PIECE)
-        for flight, told, opened in self._all_prepared():
+        for flight, result, opened in self._all_prepared():
             if opened is not None:
                 self._selector.register(opened.socket, _READ)
                 self._idle.append(opened)
             if self._preparing.pop(flight, None) is None:
                 continue  # it was given up meanwhile
-            if isinstance(told, SinkDown):
-                self._ended.append((flight, told))
+            if isinstance(result, SinkDown):
+                self._ended.append((flight, result))
             elif (connection := self._take_idle()) is not None:
-                self._begin(told, connection)
+                self._begin(result, connection)
             else:
-                self._connect(told)
+                self._connect(result)
 
     def _all_prepared(self) -> Iterator[tuple[int, Request | SinkDown, Connection | None]]:
         with suppress(Empty):

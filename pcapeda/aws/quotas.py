@@ -74,7 +74,7 @@ DEDUPLICATION_S = 300
 """For how long a bus of v2 knows an event again by its DeduplicationId (guide v2, 'Custom Event Bus quotas')."""
 
 GROUPS_V2 = 64
-"""How many groups flows are hashed into unless told otherwise. Each may take 1,500 events and KB a second (guide v2,
+"""How many groups flows are hashed into unless asked otherwise. Each may take 1,500 events and KB a second (guide v2,
 'Ingestion per event group per second')."""
 
 KB = 1_024

@@ -82,12 +82,12 @@ def what_it_said(error: Any) -> tuple[str, str, int]:
 
 def said(response: Any) -> tuple[str, str, int]:
     """The same of an answer as the SDK has read it."""
-    told = response.get("Error", {})
+    fields = response.get("Error", {})
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-    code = short_code(told.get("Code"))
+    code = short_code(fields.get("Code"))
     if status == 413 and code not in TOO_LARGE:
         code = "413"
-    return code, one_line(told.get("Message") or ""), status
+    return code, one_line(fields.get("Message") or ""), status
 
 
 def refused_for_good(code: str, status: int) -> bool:
@@ -119,7 +119,7 @@ def none_of(batch: Batch, code: str, words: str, *, retryable: bool) -> Outcome:
     return Outcome(0, tuple(Failed(entry, code, retryable, words) for entry in batch.entries))
 
 
-def judge(entries: Sequence[Entry], results: Any) -> Outcome:
+def outcome_of(entries: Sequence[Entry], results: Any) -> Outcome:
     """Compare what was sent with the results, which stand in the same order.
 
     An answer with another number of results, or a result with neither an EventId nor an ErrorCode, proves nothing:
@@ -132,11 +132,11 @@ def judge(entries: Sequence[Entry], results: Any) -> Outcome:
     sent = 0
     failed = []
     for entry, result in zip(entries, results, strict=True):
-        told = result if isinstance(result, dict) else {}
-        if told.get("ErrorCode"):
-            code = short_code(told["ErrorCode"])
-            failed.append(Failed(entry, code, code in WORTH_ANOTHER_TRY, one_line(told.get("ErrorMessage") or "")))
-        elif (isinstance(told.get("EventId"), str) and told["EventId"]) or told.get("SuccessCode") in SUCCESSES:
+        fields = result if isinstance(result, dict) else {}
+        if fields.get("ErrorCode"):
+            code = short_code(fields["ErrorCode"])
+            failed.append(Failed(entry, code, code in WORTH_ANOTHER_TRY, one_line(fields.get("ErrorMessage") or "")))
+        elif (isinstance(fields.get("EventId"), str) and fields["EventId"]) or fields.get("SuccessCode") in SUCCESSES:
             sent += 1
         else:
             failed.append(Failed(entry, MALFORMED, True, "a result with neither EventId nor ErrorCode"))

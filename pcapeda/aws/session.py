@@ -32,7 +32,7 @@ UNCHECKED = "the client that was handed in does not check certificates: whoever 
 """What is said of a client that somebody else has made so."""
 
 
-class Account(NamedTuple):
+class OpenedClient(NamedTuple):
     """The SDK's client of a service, its credentials, and the file of the certificates that are trusted."""
 
     client: Any
@@ -49,7 +49,7 @@ def make_client(
 
 def open_account(
     service: str, region: str | None, profile: str | None, endpoint_url: str | None, concurrency: int, attempts: int = 1
-) -> Account:
+) -> OpenedClient:
     """The same with what else a transport of our own needs. The SDK makes `attempts` at each request by itself.
 
     Raises `BadConfig` for what is wrong with Region, profile, endpoint or the AWS configuration, `SinkDown` when there
@@ -67,7 +67,7 @@ def open_account(
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
         tcp_keepalive=True,
-        # The SDK would check every entry of every request against the model; judge() looks at the answers.
+        # The SDK would check every entry of every request against the model; we look at the answers.
         parameter_validation=False,
         user_agent_extra=f"pcapeda/{__version__}",
     )
@@ -93,7 +93,7 @@ def open_account(
             client.meta.events.register("before-send", _sound_request)
             urlsplit(client.meta.endpoint_url).port  # noqa: B018 - the SDK finds a bad port only when it sends
             check_names(client)
-            return Account(client, credentials, certificates)
+            return OpenedClient(client, credentials, certificates)
         except (sdk.ProfileNotFound, sdk.ConfigNotFound, sdk.ConfigParseError, sdk.InvalidConfigError) as error:
             raise BadConfig(f"AWS configuration: {one_line(error)}") from None
         except sdk.UnknownServiceError:

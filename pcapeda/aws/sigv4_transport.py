@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pcapeda.aws import responses, session
 from pcapeda.aws.connections import Connector, EndpointConfig
-from pcapeda.aws.http11 import Answer, ConnectionPool
+from pcapeda.aws.http11 import ConnectionPool, Response
 from pcapeda.errors import SinkDown
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class RequestTemplate(NamedTuple):
     service: str
 
 
-def stencil(client: Any, operation: str, method: str) -> RequestTemplate:
+def request_template(client: Any, operation: str, method: str) -> RequestTemplate:
     """What the SDK's client would send for an operation (`PutEvents`), whose method is `put_events`.
 
     Nothing is sent and no credentials are asked for. Raises `UnsupportedConfig`.
@@ -94,19 +94,19 @@ class SigningContext(NamedTuple):
 class Signer:
     """Heads of requests, signed by credentials that are renewed as the SDK renews them. Threads may share one."""
 
-    def __init__(self, credentials: Any, stencil: RequestTemplate, route: EndpointConfig) -> None:
+    def __init__(self, credentials: Any, template: RequestTemplate, route: EndpointConfig) -> None:
         self._credentials = credentials
-        self._stencil = stencil
+        self._template = template
         # A proxy for plain HTTP is asked for the whole URL, and with each request whether it may be.
-        forwarded = route.proxy is not None and stencil.url.startswith("http:")
-        self._target = stencil.url if forwarded else urlsplit(stencil.url).path or "/"
+        forwarded = route.proxy is not None and template.url.startswith("http:")
+        self._target = template.url if forwarded else urlsplit(template.url).path or "/"
         self._unsigned = route.proxy_headers if forwarded else {}
-        self._moment = SigningContext(0, b"", b"", b"", b"")
+        self._context = SigningContext(0, b"", b"", b"", b"")
 
     @property
     def slow(self) -> bool:
         """Whether the next head may take long, because the credentials are to be renewed over the network."""
-        if int(time.time()) == self._moment.second:
+        if int(time.time()) == self._context.second:
             return False
         renewable = getattr(self._credentials, "refresh_needed", None)
         return renewable is not None and bool(renewable())
@@ -114,22 +114,22 @@ class Signer:
     def head(self, body: bytes) -> bytes:
         """The head of a request with this body, ready to be sent. Raises `SinkDown` without credentials."""
         now = int(time.time())
-        moment = self._moment
-        if moment.second != now:
-            with session.translated(self._stencil.url):
-                moment = self._moment = self._renewed(now)
-        canonical = sha256(moment.canonical + sha256(body).hexdigest().encode()).hexdigest()
-        signature = hmac.digest(moment.key, moment.to_sign + canonical.encode(), "sha256").hex()
-        return b"%b%b\r\nContent-Length: %d\r\n\r\n" % (moment.start, signature.encode(), len(body))
+        context = self._context
+        if context.second != now:
+            with session.translated(self._template.url):
+                context = self._context = self._renewed(now)
+        canonical = sha256(context.canonical + sha256(body).hexdigest().encode()).hexdigest()
+        signature = hmac.digest(context.key, context.to_sign + canonical.encode(), "sha256").hex()
+        return b"%b%b\r\nContent-Length: %d\r\n\r\n" % (context.start, signature.encode(), len(body))
 
     def _renewed(self, second: int) -> SigningContext:
         from botocore.auth import SigV4Auth
         from botocore.awsrequest import AWSRequest
 
-        stencil = self._stencil
+        template = self._template
         credentials = session.sound(self._credentials.get_frozen_credentials())
-        signer = SigV4Auth(credentials, stencil.service, stencil.region)
-        request = AWSRequest(stencil.method, stencil.url, dict(stencil.headers), data=b"")
+        signer = SigV4Auth(credentials, template.service, template.region)
+        request = AWSRequest(template.method, template.url, dict(template.headers), data=b"")
         signer.add_auth(request)
         authorization: str = request.headers["Authorization"]
         del request.headers["Authorization"]  # it is not signed itself
@@ -143,7 +143,7 @@ class Signer:
         if signature != expected or not canonical.endswith(_NO_BODY):
             raise SinkDown("the SDK signs in an unknown way", hint="try --transport boto3", code="SigningFailed")
         host = signer.headers_to_sign(request)["host"]
-        lines = [f"{stencil.method} {self._target} HTTP/1.1"]
+        lines = [f"{template.method} {self._target} HTTP/1.1"]
         for name, value in {"Host": host, **self._unsigned, **request.headers}.items():
             lines.append(f"{name}: {value}")
         lines.append(f"Authorization: {start}Signature=")
@@ -179,32 +179,32 @@ def route(url: str, certificates: str | None) -> EndpointConfig:
     return EndpointConfig(url, proxy, headers, tls, session.CONNECT_TIMEOUT_S, session.READ_TIMEOUT_S)
 
 
-class Fast:
+class SigV4Transport:
     """Everything that requests of one operation need: where they go, how they are signed, how errors are read.
 
     Raises `UnsupportedConfig`.
     """
 
-    def __init__(self, account: session.Account, operation: str, method: str) -> None:
+    def __init__(self, account: session.OpenedClient, operation: str, method: str) -> None:
         from botocore.credentials import Credentials
         from botocore.parsers import create_parser
 
-        self._stencil = stencil(account.client, operation, method)
-        self._route = route(self._stencil.url, account.certificates)
+        self._template = request_template(account.client, operation, method)
+        self._route = route(self._template.url, account.certificates)
         self._connector = Connector(self._route)
-        self._signer = Signer(account.credentials, self._stencil, self._route)
+        self._signer = Signer(account.credentials, self._template, self._route)
         self.head, self._operation = self._signer.head, (operation, method)
         model = account.client.meta.service_model
         self._parser = create_parser(model.resolved_protocol)
         self._shape = model.operation_model(operation).output_shape
         try:
-            Signer(Credentials("key", "key"), self._stencil, self._route).head(b"")
+            Signer(Credentials("key", "key"), self._template, self._route).head(b"")
         except SinkDown as error:
             raise UnsupportedConfig(str(error)) from None
 
-    def renewed(self, account: session.Account) -> "Fast":
+    def renewed(self, account: session.OpenedClient) -> "SigV4Transport":
         """The same for an account whose credentials were looked for anew."""
-        return Fast(account, *self._operation)
+        return SigV4Transport(account, *self._operation)
 
     @property
     def slow(self) -> bool:
@@ -215,11 +215,11 @@ class Fast:
         """A line for the requests of one thread."""
         return ConnectionPool(self._connector)
 
-    def error(self, answer: Answer) -> tuple[str, str, int]:
+    def error(self, answer: Response) -> tuple[str, str, int]:
         """Code, words and status of an answer that is an error, read by the SDK. Raises `SinkDown` if it is none."""
         from botocore.awsrequest import HeadersDict
 
-        told = {"status_code": answer.status, "headers": HeadersDict(answer.headers), "body": answer.body}
+        raw = {"status_code": answer.status, "headers": HeadersDict(answer.headers), "body": answer.body}
         with session.translated(self._route.url):
-            code, words, _ = responses.said(self._parser.parse(told, self._shape))
+            code, words, _ = responses.said(self._parser.parse(raw, self._shape))
             return code, words, answer.status

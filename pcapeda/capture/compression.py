@@ -17,7 +17,7 @@ LZMA_MEMORY = 256 << 20
 """Most memory that an xz stream may ask for its dictionary; `xz -9` asks for 65 MiB."""
 
 ZSTD_WINDOW_LOG = 27
-"""Largest window of a Zstandard frame, 128 MiB: what `zstd -d` takes without being told."""
+"""Largest window of a Zstandard frame, 128 MiB: what `zstd -d` takes without an option."""
 
 ZSTD_PIECE = 256
 """Bytes given to the `zstandard` package at once. It has no limit on output, but four bytes of input can become no
@@ -173,45 +173,74 @@ def unpack(packing: Packing, chunks: Iterator[bytes | None], name: str) -> Itera
     after everything before it was yielded, or where much input gives no output, and `BadCapture` (which names `name`)
     where the decoder is not installed.
     """
-    decoder: Decoder | None = packing.decoder(name)
-    waiting = b""
-    barren = told = members = 0
+    members = _Members(packing, name)
     for chunk in chunks:
-        if chunk is None:
+        if chunk is None or members.give(chunk):
             yield None
-            continue
-        waiting += chunk
-        barren += len(chunk)
-        if barren >= BARREN_BYTES:
-            raise Trouble(f"nothing comes out of {barren:,} bytes of {packing.name}")
-        if barren - told >= TICK_BYTES:
-            told = barren
-            yield None
-        while True:
-            if decoder is None:
-                waiting = waiting.lstrip(b"\0")
-                if len(waiting) < packing.start_size:
-                    break
-                if not packing.start.match(waiting):
-                    raise Trouble(f"something that is not {packing.name} follows the {packing.name} stream")
-                decoder = packing.decoder(name)
+        if chunk is not None:
+            yield from members.outputs()
+    members.finish()
+
+
+class _Members:
+    """The members of one compressed stream on their way. What goes wrong raises `Trouble`."""
+
+    def __init__(self, packing: Packing, name: str) -> None:
+        self._packing, self._name = packing, name
+        self._decoder: Decoder | None = packing.decoder(name)
+        self._waiting = b""
+        self._barren = self._ticked = self._empty = 0
+        """Bytes out of which nothing came, those of them at the last tick, and the members."""
+
+    def give(self, chunk: bytes) -> bool:
+        """Take more input. Returns whether it is time for a tick."""
+        self._waiting += chunk
+        self._barren += len(chunk)
+        if self._barren >= BARREN_BYTES:
+            raise Trouble(f"nothing comes out of {self._barren:,} bytes of {self._packing.name}")
+        tick = self._barren - self._ticked >= TICK_BYTES
+        if tick:
+            self._ticked = self._barren
+        return tick
+
+    def outputs(self) -> Iterator[bytes]:
+        """What comes out of the input until now, in bounded pieces."""
+        while (decoder := self._decoder or self._next()) is not None:
             try:
-                output = decoder.step(waiting)
+                output = decoder.step(self._waiting)
             except decoder.errors as error:
-                raise Trouble(f"the {packing.name} stream is damaged ({error})") from None
-            waiting = b""
+                raise Trouble(f"the {self._packing.name} stream is damaged ({error})") from None
+            self._waiting = b""
             if output:
-                barren = told = members = 0
+                self._barren = self._ticked = self._empty = 0
                 yield output
             if decoder.eof:
-                waiting = decoder.left()
-                decoder = None
-                members += 1
-                if members > BARREN_MEMBERS:
-                    raise Trouble(f"nothing comes out of {members:,} {packing.name} members in a row")
+                self._end(decoder)
             elif not output:
                 break
-    if decoder is not None:
-        raise Trouble(f"the {packing.name} stream ends early")
-    if waiting:
-        raise Trouble(f"{len(waiting)} bytes that are not {packing.name} follow the {packing.name} stream")
+
+    def _next(self) -> Decoder | None:
+        """The decoder of the next member, if enough of it has come to know it."""
+        name = self._packing.name
+        self._waiting = self._waiting.lstrip(b"\0")
+        if len(self._waiting) < self._packing.start_size:
+            return None
+        if not self._packing.start.match(self._waiting):
+            raise Trouble(f"something that is not {name} follows the {name} stream")
+        self._decoder = self._packing.decoder(self._name)
+        return self._decoder
+
+    def _end(self, decoder: Decoder) -> None:
+        self._waiting = decoder.left()
+        self._decoder = None
+        self._empty += 1
+        if self._empty > BARREN_MEMBERS:
+            raise Trouble(f"nothing comes out of {self._empty:,} {self._packing.name} members in a row")
+
+    def finish(self) -> None:
+        """Look whether the stream may end here."""
+        name = self._packing.name
+        if self._decoder is not None:
+            raise Trouble(f"the {name} stream ends early")
+        if self._waiting:
+            raise Trouble(f"{len(self._waiting)} bytes that are not {name} follow the {name} stream")

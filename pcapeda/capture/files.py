@@ -1,4 +1,4 @@
-"""A path or standard input becomes frames: opened, unpacked and told apart by magic, never by name."""
+"""A path or standard input becomes frames: opened, unpacked and recognised by magic, never by name."""
 
 import os
 import queue
@@ -64,7 +64,7 @@ def is_pipe(path: str) -> bool:
 class Capture:
     """One capture, open for reading: iterate it for its frames, or its `blocks()` for many at a time, not both.
 
-    None among them is a tick: for about 100 ms nothing came, which happens with pipes only. `note` is told of
+    None among them is a tick: for about 100 ms nothing came, which happens with pipes only. `note` is called with
     damage, after every whole record before it. Raises `BadCapture` for what cannot be opened, at once, and while
     iterating for what turns out to be no capture.
     """
@@ -134,10 +134,10 @@ class Capture:
             self._blocks = _blocks(Stream(chunks, live=not self._regular), self._label, self._note)
         return self._blocks
 
-    def ranges(self, most: int, in_spans: Callable[[], bool]) -> Iterator[pcap.RecordRange | list[Frame] | None]:
-        """As `blocks()`, but in spans of up to `most` records whenever `in_spans()` says so, if the format has them."""
+    def ranges(self, most: int, in_ranges: Callable[[], bool]) -> Iterator[pcap.RecordRange | list[Frame] | None]:
+        """As `blocks()`, but in ranges of up to `most` records whenever `in_ranges()`, if the format has them."""
         chunks = self._file_chunks(SPAN_BYTES) if self._regular else self._pipe_chunks()
-        return _spans(Stream(chunks, live=not self._regular), self._label, self._note, most, in_spans)
+        return _ranges(Stream(chunks, live=not self._regular), self._label, self._note, most, in_ranges)
 
     def close(self) -> None:
         """Let go of the file. A thread that waits for a pipe ends with the next bytes, or with the process."""
@@ -224,11 +224,11 @@ def _blocks(stream: Stream, name: str, note: Note) -> Iterator[list[Frame] | Non
     yield from (pcap.read if classic else pcapng.read)(stream, name, note)
 
 
-def _spans(
-    stream: Stream, name: str, note: Note, most: int, in_spans: Callable[[], bool]
+def _ranges(
+    stream: Stream, name: str, note: Note, most: int, in_ranges: Callable[[], bool]
 ) -> Iterator[pcap.RecordRange | list[Frame] | None]:
     classic, stream, note = yield from _recognised(stream, name, note)
-    yield from pcap.ranges(stream, name, note, most, in_spans) if classic else pcapng.read(stream, name, note)
+    yield from pcap.ranges(stream, name, note, most, in_ranges) if classic else pcapng.read(stream, name, note)
 
 
 def _recognised(stream: Stream, name: str, note: Note) -> Generator[None, None, tuple[bool, Stream, Note]]:
@@ -299,7 +299,7 @@ def _start(path: str, size: int) -> bytes:
 
 
 def _may_be_capture(path: str) -> bool:
-    """Whether the first bytes are those of a capture, packed or not. True where that cannot be told: reading will."""
+    """Whether the first bytes are those of a capture, packed or not. True where that cannot be known: reading will."""
     try:
         start = _start(path, PIPE_PIECE)
         packing = packing_of(start)

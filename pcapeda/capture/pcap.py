@@ -119,14 +119,14 @@ class Layout(NamedTuple):
         return found, at, 0, 0, moved
 
     def scan(self, window: bytes, at: int, number: int, most: int) -> tuple["RecordRange | None", int, int, int, int]:
-        """The same records as one span of bytes, for others to make frames of; a quarter of the work.
+        """The same records as one range of bytes, for others to make frames of; a quarter of the work.
 
         Of the fractions only that of the first record is looked at.
         """
         if self.lengths != "straight":  # of these there are few, and long ones nowhere
             frames, after, needed, claimed, moved = self.frames(window, at, number, most)
-            span = RecordRange(number, len(frames), memoryview(window)[at:after], self) if frames else None
-            return span, after, needed, claimed, moved
+            found = RecordRange(number, len(frames), memoryview(window)[at:after], self) if frames else None
+            return found, after, needed, claimed, moved
         length_of = struct.Struct(f"{self.order}8xI").unpack_from
         first, last, header, largest, end = at, at, self.header, self.largest, len(window)
         records = 0
@@ -149,11 +149,11 @@ class Layout(NamedTuple):
             if at + header <= end:
                 (claimed,) = length_of(window, at)
                 needed += claimed
-        span = RecordRange(number, records, memoryview(window)[first:at], self) if records else None
+        found = RecordRange(number, records, memoryview(window)[first:at], self) if records else None
         moved = 0
         if records and struct.unpack_from(f"{self.order}4xI", window, first)[0] * self.unit_ns >= 1_000_000_000:
             moved = number + 1
-        return span, at, needed, claimed, moved
+        return found, at, needed, claimed, moved
 
 
 class RecordRange(NamedTuple):
@@ -176,7 +176,7 @@ class RecordRange(NamedTuple):
 def read(stream: Stream, name: str, note: Note) -> Iterator[list[Frame] | None]:
     """The packet records of a stream that starts with one of `MAGICS`, in blocks; None on each tick.
 
-    Ends at the end of the stream, or at damage, which `note` is told once, after every whole record before it. A
+    Ends at the end of the stream, or at damage, which `note` gets once, after every whole record before it. A
     record has nothing to find the next one by, so damage is never passed. Raises `BadCapture` for a version that
     nothing reads.
     """
@@ -205,25 +205,25 @@ def _too_much(layout: Layout, number: int, name: str, offset: int) -> Damage:
 
 
 def ranges(
-    stream: Stream, name: str, note: Note, most: int, in_spans: Callable[[], bool]
+    stream: Stream, name: str, note: Note, most: int, in_ranges: Callable[[], bool]
 ) -> Iterator[RecordRange | list[Frame] | None]:
-    """The same records: in spans of up to `most` whenever `in_spans()`, which is asked each time; else in blocks."""
+    """The same records: in ranges of up to `most` whenever `in_ranges()`, which is asked each time; else in blocks."""
     layout = yield from _layout(stream, name, note)
     number, told = 0, False
     while layout is not None:
-        if in_spans():
-            span, stream.at, needed, claimed, moved = layout.scan(stream.window, stream.at, number, most)
+        if in_ranges():
+            found, stream.at, needed, claimed, moved = layout.scan(stream.window, stream.at, number, most)
             block = None
-            number += 0 if span is None else span.records
+            number += 0 if found is None else found.records
         else:
-            span = None
+            found = None
             block, stream.at, needed, claimed, moved = layout.frames(stream.window, stream.at, number, BLOCK_FRAMES)
             number += len(block)
         if moved and not told:
             told = True
             note(_too_much(layout, moved, name, stream.offset))
-        if span is not None:
-            yield span
+        if found is not None:
+            yield found
         if block:
             yield block
         if needed and not (yield from _go_on(stream, layout, number, needed, claimed, name, note)):
@@ -233,7 +233,7 @@ def ranges(
 def _go_on(
     stream: Stream, layout: Layout, number: int, needed: int, claimed: int, name: str, note: Note
 ) -> Generator[None, None, bool]:
-    """Refill for a record that is not whole; false, and the damage was told, where there is no way on."""
+    """Refill for a record that is not whole; false, and the damage was reported, where there is no way on."""
     part = f"packet record {number + 1:,}"
     if needed <= stream.left and claimed <= layout.largest:  # what was there was not taken, and never would be
         note(Damage(name, stream.offset, f"{part} cannot be read: no progress"))
@@ -254,7 +254,7 @@ def _go_on(
 
 
 def _layout(stream: Stream, name: str, note: Note) -> Generator[None, None, Layout | None]:
-    """What the header at the stream's start says; None, and the damage was told, if it is cut."""
+    """What the header at the stream's start says; None, and the damage was reported, if it is cut."""
     magic, byte_order = MAGICS[stream.window[stream.at : stream.at + 4]]
     order = "<" if byte_order == "little" else ">"
     header_size = 28 if magic in _IXIA else 24  # Ixia adds the size of all records

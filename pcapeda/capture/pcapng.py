@@ -43,7 +43,7 @@ TICK_BLOCKS = 4096
 """Blocks without a packet in a row, after which whoever reads is let look whether it is to go on."""
 
 MOST_NOTES = 10
-"""Damaged blocks of one file that are told one by one; the rest is told as a number."""
+"""Damaged blocks of one file that are reported one by one; of the rest, the number."""
 
 IF_NAME, IF_TSRESOL, IF_TSOFFSET = 2, 9, 14
 LONGEST_NAME = 256
@@ -195,7 +195,7 @@ class _Damages:
         self._note(Damage(self._name, offset, what))
 
     def finish(self) -> None:
-        """Tell how many were not told one by one."""
+        """Report how many were not reported one by one."""
         if self._noted > MOST_NOTES:
             more = f"and {self._noted - MOST_NOTES:,} more damaged blocks from here on"
             self._note(Damage(self._name, self._more_at, more, passed=True))
@@ -204,130 +204,164 @@ class _Damages:
 def read(stream: Stream, name: str, note: Note) -> Iterator[list[Frame] | None]:
     """The packet records of a stream that starts with `MAGIC`, in blocks; None on each tick.
 
-    Ends at the end of the stream, or at damage that cannot be passed; `note` is told of each damage, after every
+    Ends at the end of the stream, or at damage that cannot be passed; `note` is called with each damage, after every
     whole record before it. Raises `BadCapture` when the first section is none, or of a version that nothing reads.
     """
     damages = _Damages(name, note)
     try:
-        yield from _read(stream, name, damages)
+        yield from _Reader(stream, name, damages).read()
+    except _Broken as broken:
+        damages.final(broken.offset, broken.what)
     finally:
         damages.finish()
 
 
-def _read(stream: Stream, name: str, damages: _Damages) -> Iterator[list[Frame] | None]:
-    section: _Section | None = None
-    number = others = 0
-    new = tuple.__new__  # what Frame(...) does, without the call in between
-    while True:
-        if section is not None:
-            # Sound Enhanced Packet Blocks, which is nearly all there is. Whatever is not plainly one goes below.
-            window, at, end = stream.window, stream.at, len(stream.window)
-            enhanced, last_length, interfaces = section.enhanced, section.number, section.interfaces
-            frames: list[Frame] = []
-            add = frames.append
-            for ordinal in range(number + 1, number + 1 + BLOCK_FRAMES):
-                if at + 32 > end:
-                    break
-                kind, length, on, high, low, captured, wire = enhanced(window, at)
-                stop = at + length
-                if (
-                    kind != ENHANCED
-                    or length & 3
-                    or captured + 32 > length
-                    or stop > end
-                    or on >= len(interfaces)
-                    or last_length(window, stop - 4)[0] != length
-                ):
-                    break
-                linktype, _, label, multiply, divide, add_ns, largest = interfaces[on]
-                if captured > largest:
-                    break
-                time_ns = (high << 32 | low) * multiply // divide + add_ns if multiply else None
-                start = at + 28
-                add(new(Frame, (time_ns, linktype, window[start : start + captured], wire, label, ordinal, None)))
-                at = stop
-            stream.at = at
-            if frames:
-                number += len(frames)
-                yield frames
-                if len(frames) == BLOCK_FRAMES:
-                    continue
+class _Broken(Exception):
+    """Damage that ends the reading."""
 
-        # One block of any kind, looked at from all sides.
-        others += 1
-        if others % TICK_BLOCKS == 0:
-            yield None
-        if not (yield from stream.want(12)):
-            if stream.left:
-                damages.final(stream.offset, cut(stream, "a block header", 12))
-            elif stream.trouble:
-                damages.final(stream.offset, stream.trouble)
-            return
+    def __init__(self, offset: int, what: str) -> None:
+        self.offset, self.what = offset, what
+
+
+class _Reader:
+    """Reads the blocks of one stream, section after section. Its generators yield None on each tick."""
+
+    def __init__(self, stream: Stream, name: str, damages: _Damages) -> None:
+        self._stream, self._name, self._damages = stream, name, damages
+        self._section: _Section | None = None
+        self._sections = 0
+        self._number = 0
+        """Packets until here."""
+
+    def read(self) -> Iterator[list[Frame] | None]:
+        """Everything. Raises `_Broken` after every whole record before the damage, and `BadCapture`."""
+        others = 0
+        while True:
+            if self._section is not None:
+                frames = self._enhanced(self._section)
+                if frames:
+                    self._number += len(frames)
+                    yield frames
+                    if len(frames) == BLOCK_FRAMES:
+                        continue
+            # One block of any kind, looked at from all sides.
+            others += 1
+            if others % TICK_BLOCKS == 0:
+                yield None
+            if not (yield from self._stream.want(12)):
+                break
+            packet = yield from self._block()
+            if packet is not None:
+                self._number += 1
+                yield [packet]
+        if self._stream.left:
+            raise _Broken(self._stream.offset, cut(self._stream, "a block header", 12))
+        if self._stream.trouble:
+            raise _Broken(self._stream.offset, self._stream.trouble)
+
+    def _enhanced(self, section: _Section) -> list[Frame]:
+        """Sound Enhanced Packet Blocks in a row, which is nearly all there is, up to what is not plainly one."""
+        stream = self._stream
+        window, at, end = stream.window, stream.at, len(stream.window)
+        enhanced, last_length, interfaces = section.enhanced, section.number, section.interfaces
+        frames: list[Frame] = []
+        add = frames.append
+        new = tuple.__new__  # what Frame(...) does, without the call in between
+        for ordinal in range(self._number + 1, self._number + 1 + BLOCK_FRAMES):
+            if at + 32 > end:
+                break
+            kind, length, on, high, low, captured, wire = enhanced(window, at)
+            stop = at + length
+            if (
+                kind != ENHANCED
+                or length & 3
+                or captured + 32 > length
+                or stop > end
+                or on >= len(interfaces)
+                or last_length(window, stop - 4)[0] != length
+            ):
+                break
+            linktype, _, label, multiply, divide, add_ns, largest = interfaces[on]
+            if captured > largest:
+                break
+            time_ns = (high << 32 | low) * multiply // divide + add_ns if multiply else None
+            start = at + 28
+            add(new(Frame, (time_ns, linktype, window[start : start + captured], wire, label, ordinal, None)))
+            at = stop
+        stream.at = at
+        return frames
+
+    def _block(self) -> Generator[None, None, Frame | None]:
+        """The next block, whose first 12 bytes are there: its packet, if it has one."""
+        stream = self._stream
         offset = stream.offset
         first = stream.window[stream.at : stream.at + 12]
         if first.startswith(MAGIC):
-            order = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}.get(first[8:])
-            if order is None:
-                fault = f"a section header with the byte-order mark 0x{first[8:].hex()}, which is none"
-                if section is None:
-                    raise BadCapture(f"{name}: starts like pcapng, but with {fault}")
-                damages.final(offset, fault)
-                return
-            opened, section = section is None, _Section(order)
-        else:
-            opened = False
+            self._section = self._open(offset, first[8:])
+        section = self._section
         assert section is not None, "a stream that is read here starts with MAGIC"
         kind, length = section.header(first, 0)
         label = _NAMES.get(kind, f"block of type 0x{kind:08x}")
         size = length + 3 & ~3  # some writers leave the padding out of the length
         if length < 12 or size > LARGEST_BLOCK:
             bound = "less than it can have" if length < 12 else f"more than the {LARGEST_BLOCK:,} possible"
-            damages.final(offset, f"{label} claims a length of {length:,} bytes, {bound}")
-            return
-        block = b""
-        if kind in _NAMES and size <= section.largest_kept:
-            if not (yield from stream.want(size)):
-                damages.final(offset, cut(stream, _a(label), size))
-                return
-            block = stream.window[stream.at : stream.at + size]
-            stream.at += size
-            (last,) = section.number(block, size - 4)
-        else:
-            skipped = yield from stream.skip(size - 4)
-            if not (yield from stream.want(4)):
-                damages.final(offset, cut(stream, _a(label), size, before=skipped))
-                return
-            (last,) = section.number(stream.window, stream.at)
-            stream.at += 4
+            raise _Broken(offset, f"{label} claims a length of {length:,} bytes, {bound}")
+        wanted = kind in _NAMES and size <= section.largest_kept
+        block, last = yield from self._content(offset, label, size, section, wanted=wanted)
         if last != length:
             fault = f"{label} tells two lengths: {length:,} in front, {last:,} behind"
-            if (yield from _block_follows(stream, section)):
-                damages.passed(offset, fault)
-                section.passed_over(kind)
-                continue
-            damages.final(offset, fault)
-            return
+            if not (yield from _block_follows(stream, section)):
+                raise _Broken(offset, fault)
+            self._damages.passed(offset, fault)
+            section.passed_over(kind)
+            return None
+        if kind in _NAMES and not wanted:
+            self._damages.passed(offset, f"{label} of {length:,} bytes, more than it can have")
+            section.passed_over(kind)
+        return self._take(offset, kind, block, section) if wanted else None
+
+    def _open(self, offset: int, order_mark: bytes) -> _Section:
+        order = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}.get(order_mark)
+        if order is None:
+            fault = f"a section header with the byte-order mark 0x{order_mark.hex()}, which is none"
+            if self._section is None:
+                raise BadCapture(f"{self._name}: starts like pcapng, but with {fault}")
+            raise _Broken(offset, fault)
+        self._sections += 1
+        return _Section(order)
+
+    def _content(
+        self, offset: int, label: str, size: int, section: _Section, *, wanted: bool
+    ) -> Generator[None, None, tuple[bytes, int]]:
+        """Consume a block: its bytes, or none where they are not wanted, and the length that stands at its end."""
+        stream = self._stream
+        if wanted:
+            if not (yield from stream.want(size)):
+                raise _Broken(offset, cut(stream, _a(label), size))
+            block = stream.window[stream.at : stream.at + size]
+            stream.at += size
+            return block, section.number(block, size - 4)[0]
+        skipped = yield from stream.skip(size - 4)
+        if not (yield from stream.want(4)):
+            raise _Broken(offset, cut(stream, _a(label), size, before=skipped))
+        (last,) = section.number(stream.window, stream.at)
+        stream.at += 4
+        return b"", last
+
+    def _take(self, offset: int, kind: int, block: bytes, section: _Section) -> Frame | None:
+        """What a whole block of a kind that is read says: its packet, if it has one."""
         if kind == SECTION:
             fault = section.version_fault(block)
+            if fault and self._sections == 1:
+                raise BadCapture(f"{self._name}: {fault}")
             if fault:
-                if opened:
-                    raise BadCapture(f"{name}: {fault}")
-                damages.final(offset, fault)
-                return
-        elif kind == INTERFACE and block:
-            wrong = section.describe(block)
-            if wrong is not None:
-                damages.passed(offset, wrong.what)
-        elif kind in _NAMES and not block:
-            damages.passed(offset, f"{label} of {length:,} bytes, more than it can have")
-            section.passed_over(kind)
-        elif kind in _NAMES:
-            packet = section.packet(kind, block, number + 1)
-            if isinstance(packet, _Fault):
-                damages.passed(offset, packet.what)
-            else:
-                number += 1
-                yield [packet]
+                raise _Broken(offset, fault)
+            return None
+        found = section.describe(block) if kind == INTERFACE else section.packet(kind, block, self._number + 1)
+        if isinstance(found, _Fault):
+            self._damages.passed(offset, found.what)
+            return None
+        return found
 
 
 def _a(label: str) -> str:

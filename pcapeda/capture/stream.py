@@ -11,7 +11,7 @@ BLOCK_FRAMES = 256
 """Most frames that a reader hands over at once: enough to share the hand-over's cost, few enough for the caches."""
 
 Note = Callable[[Damage], None]
-"""Who is told of damage."""
+"""Whom damage is reported to."""
 
 
 class Trouble(Exception):

@@ -254,7 +254,7 @@ class Ring:
 def has_headers() -> bool:
     """Whether a socket whose frames become Linux cooked had better be of type SOCK_RAW, from which we take the header.
 
-    Such a one can be told of segments. An earlier Linux cannot filter it safely: it finds network headers in the first
+    Such a one can be given segments. An earlier Linux cannot filter it safely: it finds network headers in the first
     part of a frame alone, and lets the frame go where they are in another one.
     """
     return _linux(os.uname().release) >= (6, 16)

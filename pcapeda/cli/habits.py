@@ -224,27 +224,27 @@ def _too_many(words: list[str], context: Any, path: str) -> str:
 def _no_command(name: str, context: Any) -> str:
     root = context.find_root().command
     group, path = context.command, context.command_path
-    told = f"no command {_shown(name)}"
+    said = f"no command {_shown(name)}"
     if SUITE.search(name):
-        return f"{told}: a suite is tested by pcapeda rules test {_quoted(name)}"
+        return f"{said}: a suite is tested by pcapeda rules test {_quoted(name)}"
     if CAPTURE.search(name):
-        return f"{told}: captures are arguments: {_reading(group, path)} {_quoted(name)}{_with_rules(path)}"
+        return f"{said}: captures are arguments: {_reading(group, path)} {_quoted(name)}{_with_rules(path)}"
     if name in _interfaces():
-        return f"{told}: pcapeda sniff -i {name} listens on that interface"
+        return f"{said}: pcapeda sniff -i {name} listens on that interface"
     if RULES.search(name):
-        return f"{told}: rules are tested by pcapeda rules test CAPTURE --rules {_quoted(name)}"
+        return f"{said}: rules are tested by pcapeda rules test CAPTURE --rules {_quoted(name)}"
     if name and _is_there(name):
-        return f"{told}: captures are arguments: pcapeda replay {_quoted(name)}"
+        return f"{said}: captures are arguments: pcapeda replay {_quoted(name)}"
     if name.lower() in FILTER_WORDS:
-        return f"{told}: a filter goes behind -f: pcapeda sniff -i IFACE -f 'udp port 514'"
+        return f"{said}: a filter goes behind -f: pcapeda sniff -i IFACE -f 'udp port 514'"
     places = {place.removeprefix("pcapeda "): place for place in _commands(root)}
     by_last = {place.split()[-1]: place for place in places.values()} | {
         words.split()[0]: "pcapeda " + words.split()[0] for words in places
     }
     near = nearest(name.lower(), [*group.commands]) or nearest(name.lower(), [*by_last])
     if near is None:
-        return f"{told}: see {path} --help"
-    return f"{told}: do you mean {path + ' ' + near if near in group.commands else by_last[near]}?"
+        return f"{said}: see {path} --help"
+    return f"{said}: do you mean {path + ' ' + near if near in group.commands else by_last[near]}?"
 
 
 def _at(path: str) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from pcapeda import bounds
+from pcapeda.events.shapes import SHAPES
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
@@ -51,8 +52,7 @@ class ShapeName(StrEnum):
     """What an event's detail looks like."""
 
     FULL = "full"
-    MINIMAL = "minimal"
-    PROXYLITY = "proxylity"
+    vars().update({name.upper(): name for name in SHAPES if name != "full"})
 
 
 class Time(StrEnum):

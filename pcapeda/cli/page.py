@@ -55,7 +55,7 @@ class Command(TyperCommand):
         try:
             rest: list[str] = super().parse_args(ctx, args)
         except habits.UsageProblem as problem:
-            problem.ctx = problem.ctx or ctx  # not all of them are told
+            problem.ctx = problem.ctx or ctx  # not all of them know it
             raise
         habits.check_captures(self, ctx)
         return rest
@@ -65,7 +65,7 @@ class Command(TyperCommand):
         return _spare(super().get_help_option(ctx))
 
     def invoke(self, ctx: Any) -> Any:
-        """Run it. What is wrong with a field of the library is told by the name of its option, or variable."""
+        """Run it. What is wrong with a field of the library is said by the name of its option, or variable."""
         try:
             return super().invoke(ctx)
         except BadField as error:
@@ -187,20 +187,20 @@ def _value_name(param: Any) -> str:
 
 def _words(param: Any) -> str:
     """What an option is for, with what it is unless given."""
-    told = param.help or ""
+    help_text = param.help or ""
     default = getattr(param.default, "value", param.default)
-    if default is None or default is False or default == [] or "default:" in told or param.required:
-        return told
-    return f"{told} (default: {default:g})" if isinstance(default, float) else f"{told} (default: {default})"
+    if default is None or default is False or default == [] or "default:" in help_text or param.required:
+        return help_text
+    return f"{help_text} (default: {default:g})" if isinstance(default, float) else f"{help_text} (default: {default})"
 
 
 def _panel(title: str, rows: Rows, width: int) -> str:
     room = min(NAMES, max(len(name) for name, _ in rows))
     lines = [_bold(f"{title}:")]
     for name, words in rows:
-        told = _wrapped(words, width, room + 4)
+        help_text = _wrapped(words, width, room + 4)
         # A name that is too long for its column has a line of its own.
-        lines.append(f"  {name}" + (told[len(name) + 2 :] if len(name) <= room else f"\n{told}"))
+        lines.append(f"  {name}" + (help_text[len(name) + 2 :] if len(name) <= room else f"\n{help_text}"))
     return "\n".join(lines)
 
 

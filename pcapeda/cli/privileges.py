@@ -98,15 +98,15 @@ def _make_sure(to: Account) -> None:
         raise NoRights("cannot make sure that privileges are dropped: /proc cannot be read")
     allowed = set(os.getgrouplist(to.name, to.gid))
     for thread in threads:
-        told = {name: value.split() for name, _, value in (line.partition(":") for line in thread.splitlines())}
+        status = {name: value.split() for name, _, value in (line.partition(":") for line in thread.splitlines())}
         if (
-            told["Uid"] != [str(to.uid)] * 4
-            or told["Gid"] != [str(to.gid)] * 4
-            or not {int(group) for group in told["Groups"]} <= allowed
-            or any(int(told[name][0], 16) for name in _CAPABILITIES)
-            or told["NoNewPrivs"] != ["1"]
+            status["Uid"] != [str(to.uid)] * 4
+            or status["Gid"] != [str(to.gid)] * 4
+            or not {int(group) for group in status["Groups"]} <= allowed
+            or any(int(status[name][0], 16) for name in _CAPABILITIES)
+            or status["NoNewPrivs"] != ["1"]
         ):
-            raise NoRights(f"a thread has kept privileges: {' '.join(told['Name'])}")
+            raise NoRights(f"a thread has kept privileges: {' '.join(status['Name'])}")
     for regain in (partial(os.setuid, 0), partial(os.setgid, 0), partial(os.setgroups, [0])):
         with suppress(PermissionError):
             regain()

@@ -12,7 +12,7 @@ CLOCK = "Clock and speed"
 
 
 @options.with_shared
-def replay(
+def replay(  # long: its options are its arguments
     captures: Annotated[
         list[str],
         typer.Argument(metavar="CAPTURE...", help="Capture files, folders of them, or '-' for standard input."),

@@ -9,7 +9,7 @@ from pcapeda.cli import options
 from pcapeda.cli.running import open_reporter, stopped_by_signals
 
 
-def resend(
+def resend(  # long: its options are its arguments
     folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder that was given as --spool.")],
     dead: Annotated[
         bool, typer.Option("--dead", help="Try the dead letters: events that were refused for good.")
@@ -45,9 +45,9 @@ def resend(
     if dead and limited:
         raise BadConfig("--dead and --limited are two places in a spool: give one of them")
     aside: Literal["dead", "limited"] | None = "dead" if dead else "limited" if limited else None
-    told = spool_target(folder)
-    known = told is not None or bus is not None or endpoint_url is not None
-    meant = told or Bus()
+    recorded = spool_target(folder)
+    known = recorded is not None or bus is not None or endpoint_url is not None
+    meant = recorded or Bus()
     target = Bus(
         bus if bus is not None else meant.name,
         region if region is not None else meant.region,

@@ -73,7 +73,7 @@ class Findings(StrEnum):
 
 
 @app.command("test")
-def try_rules(
+def try_rules(  # long: its options are its arguments
     captures: Annotated[
         list[str],
         typer.Argument(metavar="CAPTURE|SUITE...", help="Captures, folders of them, or *.pcapeda.yaml suite files."),
@@ -176,8 +176,8 @@ def try_rules(
                 tell_bus(loaded, one.bus)
                 results.append(run_suite(one, show=wanted, loaded=loaded, stop=stop))
     if output is Findings.JSON:
-        told = [_result_data(result, targets) for result in results]
-        typer.echo(json_of(told[0] if len(told) == 1 else told))
+        listing = [_result_data(result, targets) for result in results]
+        typer.echo(json_of(listing[0] if len(listing) == 1 else listing))
     elif output is Findings.JUNIT:
         typer.echo(junit(results, broken))
         for error in broken.values():
@@ -226,18 +226,18 @@ def tell_bus(loaded: "Loaded", given: str | None) -> str:
 
 
 def _result_data(result: "Result", targets: bool) -> dict[str, Any]:
-    told = {"Suite": result.suite.name} | result.trial.data()
-    told["Expectations"] = [
+    listing = {"Suite": result.suite.name} | result.trial.data()
+    listing["Expectations"] = [
         {"Expectation": str(one.expectation), "Holds": one.holds, "Words": one.words} for one in result.judgements
     ]
-    told["Problems"] = [str(problem) for problem in result.loaded.problems] + list(result.report.failures)
-    told["Damages"] = [str(damage) for damage in result.report.damages]
+    listing["Problems"] = [str(problem) for problem in result.loaded.problems] + list(result.report.failures)
+    listing["Damages"] = [str(damage) for damage in result.report.damages]
     if targets:
         from pcapeda.cli.rules_view import received
 
-        for rule, tried in zip(told["Rules"], result.trial.tried, strict=True):
+        for rule, tried in zip(listing["Rules"], result.trial.tried, strict=True):
             rule["Received"] = received(tried)
-    return told
+    return listing
 
 
 @app.command("explain")
@@ -285,11 +285,11 @@ def explain(
     else:
         event = _event_of_file(path, dialect.value)
     bus = tell_bus(loaded, bus)
-    told = []
+    listing = []
     for rule in loaded.rules:
         silent = rule.inactive_reason(bus)
         explanation = rule.pattern.explain(event) if rule.pattern is not None else None
-        told.append((rule, silent, explanation))
+        listing.append((rule, silent, explanation))
     if output is Format.JSON:
         data = [
             {
@@ -297,13 +297,13 @@ def explain(
                 "Silent": silent or None,
                 "Explanation": explanation.data() if explanation is not None else None,
             }
-            for rule, silent, explanation in told
+            for rule, silent, explanation in listing
         ]
         typer.echo(json_of(data))
         return
     from pcapeda.cli.rules_view import show_explanations
 
-    show_explanations(told)
+    show_explanations(listing)
 
 
 def _event_of_frame(path: str, number: int, asked: dict[str, Any], shape: Any, dialect: "Dialect") -> dict[str, Any]:
@@ -359,16 +359,17 @@ def lint(
     """Find rules that are invalid, can never match what pcapeda emits, overlap, or would surprise."""
     from pcapeda.engine.job import check_raw
     from pcapeda.events.schema import IDENTITIES, metadata_schema, schema
-    from pcapeda.events.shape import IDENTITY, Shape
+    from pcapeda.events.shape import Shape
+    from pcapeda.events.shapes import SHAPES
     from pcapeda.rules.dialects import FILTER_BYTES
     from pcapeda.rules.lint import QUOTA
     from pcapeda.rules.lint import lint as find
 
     raw = dialect is DialectName.V2_RAW
-    if raw and shape.value not in IDENTITY:
+    if raw and shape.value not in SHAPES:
         raise BadConfig(f"raw events are single datagrams: not of the kind {shape.value}")
     if raw:
-        check_raw(Shape(shape.value))  # type: ignore[arg-type]
+        check_raw(Shape(shape.value))
     loaded = load_rules(paths, parameters_of(parameter), region, profile, endpoint_url, dialect.value)
     default_source, default_type = IDENTITIES[shape.value]
     findings = find(

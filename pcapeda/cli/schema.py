@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
+from pcapeda.events.shapes import SHAPES
+
 
 class EventKind(StrEnum):
     """Every kind of event there is."""
 
     FULL = "full"
-    MINIMAL = "minimal"
-    PROXYLITY = "proxylity"
+    vars().update({name.upper(): name for name in SHAPES if name != "full"})
     FLOW = "flow"
     BATCH = "batch"
     REPORT = "report"

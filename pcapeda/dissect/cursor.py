@@ -1,7 +1,7 @@
-"""What the layers of the general walker share: a place in the bytes, and where to go next.
+"""What the layers of the tables share: a place in the bytes, and where to go next.
 
 A layer is a function. It gets the `Cursor` at its first byte, moves it past its header, and says what follows: another
-layer, a number to look up in one of the tables of `walk`, or the end (a Skip, a Fragment, a Datagram). It never raises,
+layer, a number to look up in one of the `tables`, or the end (a Skip, a Fragment, a Datagram). It never raises,
 and reads no byte before `has` said that it is there.
 """
 
@@ -15,7 +15,7 @@ Found = Datagram | Fragment | Skip
 
 
 class Space(Enum):
-    """The number spaces in which a header names what follows it; each has a table in `walk`."""
+    """The number spaces in which a header names what follows it; each has a table in `tables`."""
 
     LINK = auto()
     """LINKTYPE_ values."""
@@ -57,7 +57,7 @@ class Cursor:
     ends), `end` where the innermost layer claims to end. Behind `stop` there are `trailer` more bytes that are taken
     for a check sequence or padding as long as no length claims them. `via` is the way so far. `source`, `destination`
     and `pseudo` are those of the innermost IP header. `tunnels` are the UDP ports whose payload is walked on, none if
-    the outermost datagram is wanted. `outer` is what to answer if the tunnel that is being walked leads to no datagram:
+    the outermost datagram is wanted. `outer` is what to answer if the tunnel that is being read leads to no datagram:
     the one whose payload it is.
     `fragments` are the frames that the payload was reassembled from, `branches` the parts of a layer not yet read.
     """
@@ -123,7 +123,7 @@ class Cursor:
     def trim(self, size: int) -> None:
         """The last `size` bytes are a trailer, unless a length says that they are the packet's.
 
-        Whether a check sequence was captured is told by flags that are wrong at times, or by custom alone.
+        Whether a check sequence was captured is known by flags that are wrong at times, or by custom alone.
         """
         self.end -= size
         stop = max(self.at, min(self.stop, self.end))

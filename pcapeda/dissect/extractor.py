@@ -1,7 +1,8 @@
 """Frame → datagram: the decoders in their order, then reassembly; every frame is counted once.
 
-`wire` is asked first, then the walker, then Scapy; only a Skip that means 'I do not know this layer' goes on to the
-next. A fragment waits until it is whole, and then the walk goes on behind it, as often as there are fragments within.
+`fast_path` is asked first, then the tables, then Scapy; only a Skip that means 'I do not know this layer' goes on to
+the next. A fragment waits until it is whole, and then decoding goes on behind it, as often as there are fragments
+within.
 
 Under decapsulation the innermost datagram is wanted. A tunnel that leads to none gives the datagram of the tunnel
 itself; so does a fragment inside of a tunnel, except for the one that completes its datagram. Nothing is lost that way,
@@ -37,8 +38,8 @@ Found = Datagram | Fragment | Skip
 class Extractor:
     """Walks frames to datagrams and counts them in `report`, whose reading half always adds up.
 
-    `decapsulate` asks for the innermost datagram instead of the outermost; so do `tunnels`, ports and names of `ports`
-    that are walked beside the known ones, or in their stead. Fragments wait in at most `defrag_bytes`
+    `decapsulate` asks for the innermost datagram instead of the outermost; so do `tunnels`, ports and names of
+    `tunnel_ports` that are read beside the known ones, or in their stead. Fragments wait in at most `defrag_bytes`
     of memory and for `fragment_age_ns` of capture time (RFC 791 3.2 and RFC 8200 4.5 leave the time to practice).
     One that is `apart` gets part of a capture's frames, and is asked by `feed_apart` alone.
     """
@@ -66,17 +67,17 @@ class Extractor:
 
         A datagram that this frame completes has the frame's time and number, and `fragments` names all its frames.
         """
-        datagrams, nothing, odd, _ = self._glance((frame,))
-        if odd:
+        datagrams, skips, slow_path, _ = self._decode_block((frame,))
+        if slow_path:
             found = self._look_at(frame)
             assert found is not None, "one that works apart is given many frames"
             return found
-        return datagrams[0] if datagrams else Skip(*nothing[0], frame.number)
+        return datagrams[0] if datagrams else Skip(*skips[0], frame.number)
 
     def feed_all(self, frames: Sequence[Frame]) -> list[Datagram]:
         """The datagrams that frames give, in their order."""
-        datagrams, _, odd, _ = self._glance(frames)
-        return self._with_odd(datagrams, odd, []) if odd else datagrams
+        datagrams, _, slow_path, _ = self._decode_block(frames)
+        return self._with_slow(datagrams, slow_path, []) if slow_path else datagrams
 
     def feed_apart(self, frames: Sequence[Frame]) -> tuple[list[Datagram], list[tuple[int, Frame]]]:
         """The datagrams that frames give by themselves; and the others, each with the number of datagrams before it.
@@ -84,35 +85,35 @@ class Extractor:
         What becomes of those depends on frames before them: fragments, and layers that only Scapy may know. They are
         not counted here. For an extractor that works `apart` from the one that has seen all frames.
         """
-        datagrams, _, odd, _ = self._glance(frames)
+        datagrams, _, slow_path, _ = self._decode_block(frames)
         left: list[tuple[int, Frame]] = []
-        if odd:
-            datagrams = self._with_odd(datagrams, odd, left)
+        if slow_path:
+            datagrams = self._with_slow(datagrams, slow_path, left)
         self._report.frames -= len(left)
         self._report.bytes_read -= sum(len(frame.data) for _, frame in left)
         return datagrams, left
 
-    def _glance(self, frames: Sequence[Frame]) -> fast_path.Glance:
+    def _decode_block(self, frames: Sequence[Frame]) -> fast_path.DecodedBlock:
         """Count frames, and do those that are plain."""
         report = self._report
         # A segment counts as one, even where only some of those of a super-packet are asked for.
         report.bytes_read += sum(map(len, map(_DATA, frames)))
-        report.span(map(_TIME, frames))
+        report.cover(map(_TIME, frames))
         block = fast_path.decode_block(frames, self._tunnels)
         report.frames += len(frames) - block.segments
         report.segments += block.segments
         report.datagrams += len(block.datagrams)
-        for (why, layer, _), number in Counter(block.nothing).items():
+        for (why, layer, _), number in Counter(block.skips).items():
             report.skips[why, layer] += number
         return block
 
-    def _with_odd(
-        self, datagrams: list[Datagram], odd: list[tuple[int, Frame]], left: list[tuple[int, Frame]]
+    def _with_slow(
+        self, datagrams: list[Datagram], slow_path: list[tuple[int, Frame]], left: list[tuple[int, Frame]]
     ) -> list[Datagram]:
         """The datagrams with those of the odd frames in their places; `left` gets what depends on other frames."""
         merged: list[Datagram] = []
         done = 0
-        for before, frame in odd:
+        for before, frame in slow_path:
             merged += datagrams[done:before]
             done = before
             found = self._look_at(frame)
@@ -124,7 +125,7 @@ class Extractor:
         return merged
 
     def _look_at(self, frame: Frame) -> Found | None:
-        """What an odd frame gives, counted; None, and it is not, if that depends on frames that are not here."""
+        """What such a frame gives, counted; None, and it is not, if that depends on frames that are not here."""
         found, tunnels = fast_path.decode(frame), self._tunnels
         if type(found) is Datagram:
             if not tunnels or not ethernet.tunnel_layers(tunnels, found.source_port, found.destination_port):

@@ -25,7 +25,7 @@ VLAN_TAGS: Final = frozenset({0x8100, 0x88A8, 0x9100, 0x9200})
 MAX_TAGS: Final = 32
 
 NOT_IP: Final = {0x0806: "arp", 0x88CC: "lldp", 0x888E: "eapol", 0x8035: "rarp", 0x9000: "loop", 0x8863: "pppoed"}
-"""EtherTypes that are frequent and never lead to UDP; all others are left to the walker."""
+"""EtherTypes that are frequent and never lead to UDP; all others are left to the tables."""
 
 NOT_UDP: Final = {1: "icmp", 2: "igmp", 6: "tcp", 58: "icmpv6", 89: "ospf", 112: "vrrp", 132: "sctp"}
 """The same for IP protocols."""
@@ -36,7 +36,7 @@ AF_INET6: Final = frozenset({24, 28, 30})
 
 TCP: Final = 6
 
-Nothing = tuple[SkipReason, str, int]
+SkipKey = tuple[SkipReason, str, int]
 """Why a frame gives no datagram, at which layer, and at which byte offset: a `Skip` without the frame's number."""
 
 _TAGS: Final = frozenset(ethertype.to_bytes(2) for ethertype in VLAN_TAGS)
@@ -51,11 +51,11 @@ _ETH_IP6: Final[Via] = ("eth", "ip6")
 _PLAIN4_HEAD: Final = b"\x08\x00\x45"
 """EtherType IPv4, version 4 and a header of five words."""
 _PLAIN6_HEAD: Final = b"\x86\xdd\x60"
-_PLAIN_NOT_IP: Final[dict[bytes, Nothing]] = {
+_PLAIN_NOT_IP: Final[dict[bytes, SkipKey]] = {
     ethertype.to_bytes(2): (SkipReason.NOT_IP, layer, 14) for ethertype, layer in NOT_IP.items()
 }
-_PLAIN_TCP4: Final[Nothing] = (SkipReason.NOT_UDP, "tcp", 34)
-_PLAIN_TCP6: Final[Nothing] = (SkipReason.NOT_UDP, "tcp", 54)
+_PLAIN_TCP4: Final[SkipKey] = (SkipReason.NOT_UDP, "tcp", 34)
+_PLAIN_TCP6: Final[SkipKey] = (SkipReason.NOT_UDP, "tcp", 54)
 _PLAIN4: Final = Struct("!H2xH4x4s4sHHHH")
 """From the total length on: it, fragment flags and offset, addresses; ports, length, checksum."""
 _PLAIN6: Final = Struct("!H2x16s16sHHHH")
@@ -63,29 +63,31 @@ _PLAIN6: Final = Struct("!H2x16s16sHHHH")
 _new = tuple.__new__
 
 
-class Glance(NamedTuple):
-    """What many frames are at a glance: the plain ones are done, the odd ones are left to `decode`."""
+class DecodedBlock(NamedTuple):
+    """A block of frames decoded: the plain ones are done, the others are left to `decode`."""
 
     datagrams: list[Datagram]
     """Those of the plain frames, in their order."""
-    nothing: list[Nothing]
+    skips: list[SkipKey]
     """Why others give none, one for each."""
-    odd: list[tuple[int, Frame]]
+    slow_path: list[tuple[int, Frame]]
     """The frames to look at again, each with the number of datagrams before it."""
     segments: int
     """How many of all were cut out of a super-packet behind another one."""
 
 
-def decode_block(frames: Iterable[Frame], tunnels: Container[int] = ()) -> Glance:
+def decode_block(  # noqa: C901 - one loop without calls: each would cost more than what it does
+    frames: Iterable[Frame], tunnels: Container[int] = ()
+) -> DecodedBlock:
     """Decode what is plain: IPv4 without options or IPv6 without extension headers, behind the usual link layers.
 
     Most frames of most captures are, and so they are looked at here, in one step and, in Ethernet without tags, without
     a call. What goes to or comes from a port among `tunnels` is odd.
     """
     datagrams: list[Datagram] = []
-    nothing: list[Nothing] = []
-    odd: list[tuple[int, Frame]] = []
-    add, skip = datagrams.append, nothing.append
+    skips: list[SkipKey] = []
+    slow_path: list[tuple[int, Frame]] = []
+    add, skip = datagrams.append, skips.append
     segments = 0
     for frame in frames:
         time_ns, linktype, data, _, interface, number, offload = frame
@@ -107,12 +109,12 @@ def decode_block(frames: Iterable[Frame], tunnels: Container[int] = ()) -> Glanc
                 skip(_PLAIN_TCP4 if at == 14 else (SkipReason.NOT_UDP, "tcp", at + 20))
                 continue
             if protocol != UDP:
-                odd.append((len(datagrams), frame))
+                slow_path.append((len(datagrams), frame))
                 continue
             total, place, from4, to4, source_port, port, length, checksum = _PLAIN4.unpack_from(data, at + 2)
             stop = at + 20 + length
             if place & 0x3FFF or not 8 <= length <= total - 20 or stop > len(data):
-                odd.append((len(datagrams), frame))
+                slow_path.append((len(datagrams), frame))
                 continue
             status = "absent" if not checksum else "bad" if residue(data[at + 12 : stop], UDP + length) else "good"
             source, destination, payload = text4(from4), text4(to4), data[at + 28 : stop]
@@ -122,20 +124,20 @@ def decode_block(frames: Iterable[Frame], tunnels: Container[int] = ()) -> Glanc
                 skip(_PLAIN_TCP6 if at == 14 else (SkipReason.NOT_UDP, "tcp", at + 40))
                 continue
             if protocol != UDP:
-                odd.append((len(datagrams), frame))
+                slow_path.append((len(datagrams), frame))
                 continue
             total, from6, to6, source_port, port, length, checksum = _PLAIN6.unpack_from(data, at + 4)
             stop = at + 40 + length
             if not 8 <= length <= total or stop > len(data):
-                odd.append((len(datagrams), frame))
+                slow_path.append((len(datagrams), frame))
                 continue
             status = "bad" if not checksum or residue(data[at + 8 : stop], UDP + length) else "good"
             source, destination, payload = text6(from6), text6(to6), data[at + 48 : stop]
         else:
-            odd.append((len(datagrams), frame))
+            slow_path.append((len(datagrams), frame))
             continue
         if tunnels and (port in tunnels or source_port in tunnels):
-            odd.append((len(datagrams), frame))
+            slow_path.append((len(datagrams), frame))
             continue
         segment = 0
         if offload is not None:
@@ -150,7 +152,7 @@ def decode_block(frames: Iterable[Frame], tunnels: Container[int] = ()) -> Glanc
                 ),
             )
         )  # fmt: skip
-    return Glance(datagrams, nothing, odd, segments)
+    return DecodedBlock(datagrams, skips, slow_path, segments)
 
 
 def _beginning(linktype: int, data: bytes) -> tuple[int, int, Via]:
@@ -230,7 +232,7 @@ def _snap(frame: Frame, at: int, via: Via) -> Found:
     data = frame.data
     length = data[at - 2] << 8 | data[at - 1]
     if length < 8 or at + length < len(data):
-        return Skip(SkipReason.UNKNOWN_LAYER, "llc", at, frame.number)  # trailing bytes: the walker knows where to stop
+        return Skip(SkipReason.UNKNOWN_LAYER, "llc", at, frame.number)  # trailing bytes: the tables know where to stop
     return _ethertype(frame, data[at + 6] << 8 | data[at + 7], at + 8, _longer(_longer(via, "llc"), "snap"))
 
 
@@ -251,14 +253,14 @@ def _cooked2(frame: Frame) -> Found:
 
 
 def _cooked_protocol(frame: Frame, hardware: int, protocol: int, at: int, via: Via) -> Found:
-    """The protocol is an EtherType for the usual hardware types; those of netlink, GRE, 802.11 … are for the walker."""
+    """The protocol is an EtherType for the usual hardware types; those of netlink, GRE, 802.11 … are for the tables."""
     if hardware in (1, 512, 769, 772) and protocol > 1500:
         return _ethertype(frame, protocol, at, via)
     return Skip(SkipReason.UNKNOWN_LAYER, via[0], at, frame.number)
 
 
 def _raw(frame: Frame) -> Found:
-    """LINKTYPE_RAW and its kin: an IP packet from the first byte on, its version told by the first nibble."""
+    """LINKTYPE_RAW and its kin: an IP packet from the first byte on, its version known by the first nibble."""
     data = frame.data
     if not data:
         return _cut(frame, "raw", 0, 1)

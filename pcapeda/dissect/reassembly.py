@@ -72,7 +72,7 @@ class Reassembler:
         self.used = 0
         self.expired: Counter[str] = Counter() if expired is None else expired
         self.held = 0
-        self._piles: OrderedDict[Hashable, _ReassemblyBuffer] = OrderedDict()
+        self._buffers: OrderedDict[Hashable, _ReassemblyBuffer] = OrderedDict()
         self._bytes = 0
 
     def add(self, fragment: Fragment, *, frames: tuple[int, ...] = (), weight: int = 1) -> Whole | None:
@@ -82,24 +82,24 @@ class Reassembler:
         how many fragments it counts for: more than one if it was reassembled, none if it is counted elsewhere.
         """
         self._age(fragment)
-        pile = self._piles.get(fragment.key)
-        wrong = pile.dead if pile is not None and pile.dead else _wrong(fragment)
+        buffer = self._buffers.get(fragment.key)
+        wrong = buffer.dead if buffer is not None and buffer.dead else _wrong(fragment)
         if wrong:
             self._give_up(wrong, weight)
             return None
-        if pile is None:
-            pile = self._piles[fragment.key] = _ReassemblyBuffer(fragment.time_ns)
-            self._charge(pile, OVERHEAD)
+        if buffer is None:
+            buffer = self._buffers[fragment.key] = _ReassemblyBuffer(fragment.time_ns)
+            self._charge(buffer, OVERHEAD)
         # Even a duplicate costs something, or a flood of them would be free.
-        self._charge(pile, OVERHEAD)
-        pile.frames += frames or (fragment.number,)
-        pile.weight += weight
+        self._charge(buffer, OVERHEAD)
+        buffer.frames += frames or (fragment.number,)
+        buffer.weight += weight
         self.held += weight
-        trouble = self._place(pile, fragment)
+        trouble = self._place(buffer, fragment)
         if trouble:
-            self._bury(pile, trouble)
-        elif pile.total is not None and pile.ends == pile.total:
-            return self._complete(fragment.key, pile)
+            self._bury(buffer, trouble)
+        elif buffer.total is not None and buffer.ends == buffer.total:
+            return self._complete(fragment.key, buffer)
         self._evict()
         return None
 
@@ -112,59 +112,59 @@ class Reassembler:
         now = fragment.time_ns
         if now is None:
             return
-        own = self._piles.get(fragment.key)
+        own = self._buffers.get(fragment.key)
         if own is not None and self._too_old(own, now):
             self._drop(fragment.key, TOO_OLD)
-        while self._piles:
-            key = next(iter(self._piles))
-            if not self._too_old(self._piles[key], now):
+        while self._buffers:
+            key = next(iter(self._buffers))
+            if not self._too_old(self._buffers[key], now):
                 break
             self._drop(key, TOO_OLD)
 
-    def _too_old(self, pile: _ReassemblyBuffer, now: int) -> bool:
-        return pile.since is not None and now - pile.since > self.max_age_ns
+    def _too_old(self, buffer: _ReassemblyBuffer, now: int) -> bool:
+        return buffer.since is not None and now - buffer.since > self.max_age_ns
 
-    def _place(self, pile: _ReassemblyBuffer, fragment: Fragment) -> str:
+    def _place(self, buffer: _ReassemblyBuffer, fragment: Fragment) -> str:
         """Put the fragment's bytes in their place; the reason to discard the datagram, if there is one."""
         end = fragment.offset + fragment.length
         if not fragment.more:
-            if pile.total not in (None, end):
+            if buffer.total not in (None, end):
                 return CONFLICT
-            pile.total = end
-        if pile.total is not None and (end > pile.total or self._reach(pile) > pile.total):
+            buffer.total = end
+        if buffer.total is not None and (end > buffer.total or self._reach(buffer) > buffer.total):
             return CONFLICT
-        if fragment.offset == 0 and pile.first is None:
-            pile.first = fragment
+        if fragment.offset == 0 and buffer.first is None:
+            buffer.first = fragment
         start, data = fragment.offset, fragment.data
-        place = bisect_left(pile.starts, start)
-        if place < len(pile.starts) and pile.starts[place] == start and pile.pieces[place] == data:
+        place = bisect_left(buffer.starts, start)
+        if place < len(buffer.starts) and buffer.starts[place] == start and buffer.pieces[place] == data:
             return ""  # an exact duplicate
         if fragment.ip_version == 6:
-            before = place and pile.starts[place - 1] + len(pile.pieces[place - 1]) > start
-            if before or (place < len(pile.starts) and pile.starts[place] < end):
+            before = place and buffer.starts[place - 1] + len(buffer.pieces[place - 1]) > start
+            if before or (place < len(buffer.starts) and buffer.starts[place] < end):
                 return OVERLAP
-            self._insert(pile, place, start, data)
+            self._insert(buffer, place, start, data)
             return ""
-        return self._fill(pile, start, data)
+        return self._fill(buffer, start, data)
 
     @staticmethod
-    def _reach(pile: _ReassemblyBuffer) -> int:
-        return pile.starts[-1] + len(pile.pieces[-1]) if pile.starts else 0
+    def _reach(buffer: _ReassemblyBuffer) -> int:
+        return buffer.starts[-1] + len(buffer.pieces[-1]) if buffer.starts else 0
 
-    def _fill(self, pile: _ReassemblyBuffer, start: int, data: bytes) -> str:
+    def _fill(self, buffer: _ReassemblyBuffer, start: int, data: bytes) -> str:
         """Put into the gaps what is new of an IPv4 fragment, and compare the rest with what is there."""
         end = start + len(data)
         at = start
-        place = max(0, bisect_left(pile.starts, start) - 1)
+        place = max(0, bisect_left(buffer.starts, start) - 1)
         while at < end:
-            while place < len(pile.starts) and pile.starts[place] + len(pile.pieces[place]) <= at:
+            while place < len(buffer.starts) and buffer.starts[place] + len(buffer.pieces[place]) <= at:
                 place += 1
-            if place == len(pile.starts) or pile.starts[place] >= end:
-                self._insert(pile, place, at, data[at - start :])
+            if place == len(buffer.starts) or buffer.starts[place] >= end:
+                self._insert(buffer, place, at, data[at - start :])
                 break
-            piece_at, piece = pile.starts[place], pile.pieces[place]
+            piece_at, piece = buffer.starts[place], buffer.pieces[place]
             if at < piece_at:
-                self._insert(pile, place, at, data[at - start : piece_at - start])
+                self._insert(buffer, place, at, data[at - start : piece_at - start])
                 at = piece_at
                 continue
             stop = min(end, piece_at + len(piece))
@@ -173,50 +173,50 @@ class Reassembler:
             at = stop
         return ""
 
-    def _insert(self, pile: _ReassemblyBuffer, place: int, start: int, data: bytes) -> None:
+    def _insert(self, buffer: _ReassemblyBuffer, place: int, start: int, data: bytes) -> None:
         if not data:
             return
-        pile.starts.insert(place, start)
-        pile.pieces.insert(place, data)
-        pile.ends += len(data)
-        self._charge(pile, len(data))
+        buffer.starts.insert(place, start)
+        buffer.pieces.insert(place, data)
+        buffer.ends += len(data)
+        self._charge(buffer, len(data))
 
-    def _complete(self, key: Hashable, pile: _ReassemblyBuffer) -> Whole | None:
-        if pile.first is None:
+    def _complete(self, key: Hashable, buffer: _ReassemblyBuffer) -> Whole | None:
+        if buffer.first is None:
             return None  # only an empty payload: nothing can begin with it
-        del self._piles[key]
-        self._bytes -= pile.cost
-        self.held -= pile.weight
-        self.used += pile.weight
-        frames = tuple(sorted(set(pile.frames)))
-        return Whole(b"".join(pile.pieces), pile.first, frames, pile.weight)
+        del self._buffers[key]
+        self._bytes -= buffer.cost
+        self.held -= buffer.weight
+        self.used += buffer.weight
+        frames = tuple(sorted(set(buffer.frames)))
+        return Whole(b"".join(buffer.pieces), buffer.first, frames, buffer.weight)
 
     def _give_up(self, reason: str, weight: int) -> None:
         if weight:
             self.expired[reason] += weight
 
-    def _bury(self, pile: _ReassemblyBuffer, reason: str) -> None:
+    def _bury(self, buffer: _ReassemblyBuffer, reason: str) -> None:
         """Give up what is there, and remember why, so that what is to come is given up too."""
-        self._give_up(reason, pile.weight)
-        self.held -= pile.weight
-        self._charge(pile, OVERHEAD - pile.cost)
-        pile.starts, pile.pieces, pile.frames, pile.first = [], [], [], None
-        pile.weight = 0
-        pile.dead = reason
+        self._give_up(reason, buffer.weight)
+        self.held -= buffer.weight
+        self._charge(buffer, OVERHEAD - buffer.cost)
+        buffer.starts, buffer.pieces, buffer.frames, buffer.first = [], [], [], None
+        buffer.weight = 0
+        buffer.dead = reason
 
-    def _charge(self, pile: _ReassemblyBuffer, size: int) -> None:
-        pile.cost += size
+    def _charge(self, buffer: _ReassemblyBuffer, size: int) -> None:
+        buffer.cost += size
         self._bytes += size
 
     def _drop(self, key: Hashable, reason: str) -> None:
-        pile = self._piles.pop(key)
-        self._give_up(reason, pile.weight)
-        self.held -= pile.weight
-        self._bytes -= pile.cost
+        buffer = self._buffers.pop(key)
+        self._give_up(reason, buffer.weight)
+        self.held -= buffer.weight
+        self._bytes -= buffer.cost
 
     def _evict(self) -> None:
-        while self._bytes > self.max_bytes and self._piles:
-            self._drop(next(iter(self._piles)), EVICTED)
+        while self._bytes > self.max_bytes and self._buffers:
+            self._drop(next(iter(self._buffers)), EVICTED)
 
 
 def _wrong(fragment: Fragment) -> str:

@@ -1,4 +1,4 @@
-"""The same promise as `wire`, kept by Scapy's dissection: the last resort, and the independent twin in tests.
+"""The same promise as `fast_path`, kept by Scapy's dissection: the last resort, and the independent twin in tests.
 
 Scapy is asked one layer at a time, so that neither a payload nor a quote is dissected, depth is bounded, and every
 layer's place in the raw bytes is known. From its layers come protocol numbers, lengths and what follows; the datagram
@@ -47,7 +47,7 @@ NAMES: Final = {
     "RadioTap": "radiotap",
     "PPI": "ppi",
 }
-"""What `wire` and `walk` call Scapy's layers; others keep Scapy's name in lower case."""
+"""What `fast_path` and `tables` call Scapy's layers; others keep Scapy's name in lower case."""
 
 NUMBERED: Final = {
     "Dot1Q": ("vlan", "vlan"),
@@ -134,7 +134,7 @@ def _scapy() -> _Scapy:
 
 
 def may_know(skip: Skip) -> bool:
-    """Whether it makes sense to ask Scapy about a layer that the walker does not know."""
+    """Whether it makes sense to ask Scapy about a layer that the tables do not know."""
     if skip.reason is SkipReason.UNKNOWN_LINK:
         return skip.layer in LINKS
     if skip.layer == "6lowpan compression":
@@ -204,7 +204,7 @@ class _Walk:
         return Skip(why, layer or f"scapy: {self.layer}", self.at, self.frame.number)
 
     def _link(self, scapy: _Scapy) -> Any:
-        """Scapy's layer for the link type. What may be IP of either version is told by the first nibble."""
+        """Scapy's layer for the link type. What may be IP of either version is in the first nibble."""
         linktype = self.frame.linktype
         if linktype in (12, 14, 101):
             self.via = ("raw",)

@@ -1,7 +1,7 @@
-"""The general walker: every link type, encapsulation and tunnel that is parsed by hand.
+"""The tables of layers: every link type, encapsulation and tunnel that is parsed by hand.
 
-The tables say which layer a number leads to. To add one, write its function in `links`, `layers`, `taps`, `wlan` or
-`tunnels` and name it here; a tunnel over UDP has its name and its port in `ports`.
+The tables say which layer a number leads to. To add one, write its function in `links`, `ethernet`, `taps`, `wlan` or
+`tunnels` and name it here; a tunnel over UDP has its name and its port in `tunnel_ports`.
 """
 
 from collections.abc import Mapping

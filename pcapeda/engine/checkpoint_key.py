@@ -28,7 +28,7 @@ SUMS_UP = {"aggregate_s", "group_wait_s", "max_flows", "group"}
 def asked_of(job: Job) -> str:
     """What of the job decides what is sent of a capture, and where to: canonical JSON (keys sorted, ASCII)."""
     shape = job.shape
-    told: dict[str, Any] = {
+    key: dict[str, Any] = {
         "version": VERSION,
         "filter": job.filter,
         "ports": sorted(job.ports),
@@ -47,19 +47,19 @@ def asked_of(job: Job) -> str:
         "bus": _bus(job.bus),
     }
     if job.tunnels:
-        told["tunnels"] = sorted(map(list, job.tunnels))
+        key["tunnels"] = sorted(map(list, job.tunnels))
     if shape.text_encoding is not None:
-        told["text_encoding"] = shape.text_encoding
+        key["text_encoding"] = shape.text_encoding
     if shape.enrich is not None:
-        told["enrich"] = name_of(shape.enrich)
+        key["enrich"] = name_of(shape.enrich)
     if job.summaries:
-        told["summaries"] = {
+        key["summaries"] = {
             "kind": job.summaries,
             "hold_ns": job.hold_ns,
             "max_flows": job.max_flows,
             "group": job.group,
         }
-    return json.dumps(told, sort_keys=True, separators=(",", ":"))
+    return json.dumps(key, sort_keys=True, separators=(",", ":"))
 
 
 def _bus(bus: Bus) -> dict[str, object]:
@@ -74,7 +74,7 @@ def _bus(bus: Bus) -> dict[str, object]:
 
 
 def asked_of_1(job: Job) -> str:
-    """The same as the version before wrote it: what `repr` then made of a tuple of the job's parts."""
+    """The same as the version before wrote it: what `repr` then made of a tuple of the job's members."""
     shape, bus = job.shape, job.bus
     shape_text = (
         f"Shape(name={shape.name!r}, source={shape.source!r}, detail_type={shape.detail_type!r}, "

@@ -1,4 +1,4 @@
-"""How a run ends that somebody else's code, or a Ctrl-C, breaks off: in order, with all of it counted and told."""
+"""How a run ends that somebody else's code, or a Ctrl-C, breaks off: in order, with all of it counted and reported."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,7 +12,7 @@ BROKEN_OFF = "broken off"
 
 
 class Guarded:
-    """A watcher that cannot break a run off in the middle: its first exception stops the run, and is kept as `error`.
+    """An observer that cannot break a run off in the middle: its first exception stops the run, and is kept as `error`.
 
     From then on it is not called any more.
     """

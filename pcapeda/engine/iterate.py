@@ -26,7 +26,7 @@ def datagrams(
 
     `report` gets the counts, damages and what could not be read; when the iteration is over, or was left, it adds up:
     each datagram that was yielded is `sent`, what was decoded and not asked for any more is `unselected`. Raises
-    `BadCapture` or `BadFilter` for what cannot be read; with `skip_bad` that is told in the report (`bad_inputs`,
+    `BadCapture` or `BadFilter` for what cannot be read; with `skip_bad` that is in the report (`bad_inputs`,
     `failures`), and the next capture follows.
     """
     total = report if report is not None else Report()

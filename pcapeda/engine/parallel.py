@@ -1,11 +1,11 @@
-"""Many processes for one replay: they decode, shape and render spans of records, and all comes back in order.
+"""Many processes for one replay: they decode, shape and render ranges of records, and all comes back in order.
 
-The one process that reads finds where records end and hands spans of them round; while all others have enough to do, it
-works on some itself. What is made of spans is passed on in the order of the capture, so that the events are the same as
-those of one process, to the byte. What depends on frames before it (fragments; layers that only Scapy may know) is left
-until its turn has come.
+The one process that reads finds where records end and hands out ranges of them; while all others have enough to do,
+it works on some itself. What is made of ranges is passed on in the order of the capture, so that the events are the
+same as those of one process, to the byte. What depends on frames before it (fragments; layers that only Scapy may know)
+is left until its turn has come.
 
-A span and what is made of it lie in memory that both processes see; only words about it go through a socket.
+A range and what is made of it lie in memory that both processes see; only words about it go through a socket.
 """
 
 import marshal
@@ -28,7 +28,7 @@ from pcapeda.model import Datagram, Entry, Frame
 from pcapeda.report import Report
 
 MOST_RECORDS = 4096
-"""Records in one span."""
+"""Records in one range."""
 
 MOST_HELD = 16 << 20
 """How much may lie ready here while a worker is not done with what comes before it: bytes of the frames it was made of,
@@ -53,7 +53,7 @@ class WorkerSpec:
 
 
 class _Task(NamedTuple):
-    """A span to work on: its bytes are in the slot."""
+    """A range to work on: its bytes are in the slot."""
 
     slot: int
     size: int
@@ -78,7 +78,7 @@ class EventChunk(NamedTuple):
 
 
 class _Result(NamedTuple):
-    """What was made of a span: pieces, and how many bytes each has in the slot.
+    """What was made of a range: pieces, and how many bytes each has in the slot.
 
     `report` counts all of its frames but those that are left.
     """
@@ -95,7 +95,7 @@ Use = Callable[[EventChunk, ChunkBody], None]
 
 
 class _Given(NamedTuple):
-    """A span that a worker has: in which slot, and what to do with what comes back."""
+    """A range that a worker has: in which slot, and what to do with what comes back."""
 
     worker: Worker
     slot: int
@@ -105,7 +105,7 @@ class _Given(NamedTuple):
 
 
 class _Made(NamedTuple):
-    """What was made of a span here, and what to do with it when its turn has come."""
+    """What was made of a range here, and what to do with it when its turn has come."""
 
     chunks: list[tuple[EventChunk, bytes | list[Entry]]]
     counted: Report
@@ -117,7 +117,7 @@ class _Made(NamedTuple):
 
 
 class ParallelDecoder:
-    """The workers at work. What is given is taken back in the same order, one span after the other.
+    """The workers at work. What is given is taken back in the same order, one range after the other.
 
     Raises `WorkerLost` if one of them has ended.
     """
@@ -129,7 +129,7 @@ class ParallelDecoder:
         self._shapes: dict[int, Shape] = {}
         """The shape that each worker knows."""
         self._orders = [0] * len(self._workers)
-        """How many spans each worker has had, and so which of its slots is next."""
+        """How many ranges each worker has had, and so which of its slots is next."""
         self._at_work = [0] * len(self._workers)
         """How many of them were not taken back."""
         self._given: deque[_Given | _Made | Callable[[], None]] = deque()
@@ -146,24 +146,24 @@ class ParallelDecoder:
             self.take()
         return min(self._at_work) < SLOTS
 
-    def give(self, span: RecordRange | list[Frame], shape: Shape, use: Use, report: Report) -> None:
-        """Give a span to the worker with the least to do; frames may be worked on here, if there is no room.
+    def give(self, block: RecordRange | list[Frame], shape: Shape, use: Use, report: Report) -> None:
+        """Give a range to the worker with the least to do; frames may be worked on here, if there is no room.
 
         `use` will be called with every piece, and `report` will have what is counted. Raises `WorkerLost`.
         """
-        self._in_hand = span.records if isinstance(span, RecordRange) else len(span)
+        self._in_hand = block.records if isinstance(block, RecordRange) else len(block)
         while not self.has_room():
-            if isinstance(span, list) and self._held < MOST_HELD:
-                self._make(span, shape, use, report)
+            if isinstance(block, list) and self._held < MOST_HELD:
+                self._make(block, shape, use, report)
                 return
             self.take()
         number = self._at_work.index(min(self._at_work))
         worker, slot = self._workers[number], self._orders[number] % SLOTS
-        if isinstance(span, RecordRange):
-            before, records, data, layout = span
+        if isinstance(block, RecordRange):
+            before, records, data, layout = block
         else:
-            before, records, layout = 0, len(span), None
-            data = marshal.dumps([tuple(frame) for frame in span])
+            before, records, layout = 0, len(block), None
+            data = marshal.dumps([tuple(frame) for frame in block])
         put(worker.slots[slot], data)
         known = self._shapes.get(number) is shape
         self._shapes[number] = shape
@@ -293,10 +293,10 @@ def work(passed: str) -> None:
 
 
 class _BlockProcessor:
-    """Makes of spans what a craft asks for."""
+    """Makes of ranges of records what a `WorkerSpec` asks for."""
 
     def __init__(self, spec: WorkerSpec) -> None:
-        self._craft = spec
+        self._spec = spec
         self._chosen = None if spec.filter is None else Filter(spec.filter)
         self._shape = Shape()
 
@@ -304,7 +304,7 @@ class _BlockProcessor:
         self, blocks: Iterable[list[Frame]], shape: Shape, report: Report
     ) -> Iterator[tuple[EventChunk, bytes | list[Entry]]]:
         """The events of frames, in pieces."""
-        spec, chosen = self._craft, self._chosen
+        spec, chosen = self._spec, self._chosen
         extractor = Extractor(report, decapsulate=spec.decapsulate, tunnels=spec.tunnels, apart=True)
         for block in blocks:
             frames = block if chosen is None else selected(block, chosen, report)

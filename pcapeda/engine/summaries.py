@@ -1,6 +1,6 @@
 """Between limits and delivery: events that stand for many datagrams, and reports on the run itself.
 
-An `SummaryQueue` holds back the summaries of a live run until the rate admits them; a `PeriodicReport` says every few
+A `SummaryQueue` holds back the summaries of a live run until the rate admits them; a `PeriodicReport` says every few
 seconds, on the same bus, what became of everything.
 """
 
@@ -11,7 +11,7 @@ from typing import Protocol
 
 from pcapeda.delivery.delivery import Delivery
 from pcapeda.events.flows import SummaryEvent
-from pcapeda.events.reports import TOP, Span, report_entry
+from pcapeda.events.reports import TOP, ReportPeriod, report_entry
 from pcapeda.events.shape import Shape
 from pcapeda.limits.heavy_hitters import HeavyHitters
 from pcapeda.limits.limits import Limits
@@ -45,7 +45,7 @@ class SummaryQueue:
     """Sends entries within the budgets, and summaries within the rates too; counts what it cannot send.
 
     `wait_for_rate` sleeps until the overall rate admits one more, and is false when the run was stopped instead.
-    `judged` gives a summary with the rules it matches, or None where that leaves it out; `note` is told once a budget
+    `judged` gives a summary with the rules it matches, or None where that leaves it out; `note` is called once a budget
     is used up. A live run does not sleep: up to `room` of its summaries are held back until the rate admits them,
     beyond that the oldest are refused.
     """
@@ -72,7 +72,7 @@ class SummaryQueue:
         self._room = room
         self._held: deque[SummaryEvent] = deque()
         self.under_way: Callable[[Entry, Sequence[int]], None] = lambda entry, ordinals: None
-        """Told of each summary before it is sent, and of the ordinals of its datagrams."""
+        """Called with each summary before it is sent, and of the ordinals of its datagrams."""
         self.spent: str | None = None
         """The budget that is used up, in words."""
 
@@ -89,11 +89,11 @@ class SummaryQueue:
             self._delivery.refuse(entry, "budget", over_limit=True)
         return self.spent is None
 
-    def send(self, told: SummaryEvent) -> None:
+    def send(self, summary: SummaryEvent) -> None:
         """Send what the rates have admitted, if the budgets hold it."""
-        self.under_way(told.entry, told.ordinals)
-        if self.pays(told.entry):
-            self._delivery.add(told.entry)
+        self.under_way(summary.entry, summary.ordinals)
+        if self.pays(summary.entry):
+            self._delivery.add(summary.entry)
 
     def send_report(self, entry: Entry) -> None:
         """Send a report, which no rate limits; the budgets do, and end no run for it."""
@@ -109,16 +109,16 @@ class SummaryQueue:
             if entry is None:
                 self._report.unselected[NO_RULE] += summary.entry.datagram_count
                 continue
-            told = summary._replace(entry=entry)
-            reason = self._limits.admit_summary(told.source, moment_ns)
+            summary = summary._replace(entry=entry)
+            reason = self._limits.admit_summary(summary.source, moment_ns)
             if reason is not None:
-                self._refuse(told, reason)
+                self._refuse(summary, reason)
             elif self._limits.live:
-                self._held.append(told)
+                self._held.append(summary)
             elif self._wait_for_rate():
-                self.send(told)
+                self.send(summary)
             else:
-                self._refuse(told, INTERRUPTED)
+                self._refuse(summary, INTERRUPTED)
         if self._held:
             self.release()
             while len(self._held) > self._room:
@@ -138,10 +138,10 @@ class SummaryQueue:
             else:
                 self._refuse(self._held.popleft(), INTERRUPTED)
 
-    def _refuse(self, told: SummaryEvent, reason: str) -> None:
-        self.under_way(told.entry, told.ordinals)
-        self._delivery.refuse(told.entry, reason, over_limit=reason != INTERRUPTED)
-        self._limits.note(reason, told.source or "several sources", told.entry.datagram_count)
+    def _refuse(self, summary: SummaryEvent, reason: str) -> None:
+        self.under_way(summary.entry, summary.ordinals)
+        self._delivery.refuse(summary.entry, reason, over_limit=reason != INTERRUPTED)
+        self._limits.note(reason, summary.source or "several sources", summary.entry.datagram_count)
 
 
 class PeriodicReport:
@@ -183,7 +183,7 @@ class PeriodicReport:
         seen.merge(reading)
         before, self._before = self._before, seen
         self._number += 1
-        span = Span(
+        period = ReportPeriod(
             seconds=(now_ns - self._since_ns) / SECOND_NS,
             frames=seen.frames - before.frames,
             segments=seen.segments - before.segments,
@@ -201,7 +201,7 @@ class PeriodicReport:
         return report_entry(
             self._shape,
             self._number,
-            span,
+            period,
             time_ns=self._wall(),
             cost_usd=self._limits.bounds.tariff.usd(seen.chunks),
             sources=self._heard.top(TOP),

@@ -1,4 +1,4 @@
-"""Processes beside this one: how they are started, fed and ended. What they do is the crew's affair.
+"""Processes beside this one: how they are started, fed and ended. What they do is said in `parallel`.
 
 Little is imported here, so that they can be started before this process has imported what it needs itself.
 """
@@ -69,7 +69,7 @@ class Worker:
 
 
 class Workers:
-    """So many workers, which are ready for the crew as soon as they have imported what they need.
+    """So many workers, which are ready for work as soon as they have imported what they need.
 
     Raises `BadConfig` if there cannot be so many processes.
     """

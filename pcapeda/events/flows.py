@@ -12,7 +12,8 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from pcapeda.aws import quotas
-from pcapeda.events.shape import IDENTITY, Shape
+from pcapeda.events.shape import Shape
+from pcapeda.events.shapes import SHAPES
 from pcapeda.model import Datagram, Entry
 from pcapeda.units import LAST_TIME_NS, SECOND_NS, iso_time
 
@@ -22,7 +23,7 @@ SAMPLE_BYTES = 1024
 """Most bytes of a flow's first payload that its event shows."""
 
 MAX_FLOWS = 1000
-"""Flows that a window keeps apart unless told otherwise."""
+"""Flows that a window keeps apart unless asked otherwise."""
 
 MAX_REST = 256
 """Destinations and ports that a full window keeps apart for sources it has no room for."""
@@ -59,7 +60,7 @@ class FlowTable:
 
     `shape` gives source, resources, time and the name of the capture. A window is `window_ns` long: by the capture's
     time (`aligned`) it begins at a multiple of its length since 1970; else at its first datagram, by the moment that
-    `add` is told. A datagram that is older than its window by less than one length still counts into it. Where
+    `add` is given. A datagram that is older than its window by less than one length still counts into it. Where
     datagrams have ordinals, the events have them, too, and a window ends before it has more than `MAX_ORDINALS`.
     """
 
@@ -160,7 +161,7 @@ def summary_entry(
     `towards` the same destination are in one group, if there are groups.
     """
     source, kind = shape.source or "", shape.detail_type or ""
-    if kind == IDENTITY[shape.name][1]:
+    if kind == SHAPES[shape.name].detail_type:
         kind = detail_type
     if shape.time != "capture" or time_ns is None or not 0 <= time_ns <= LAST_TIME_NS:
         time_ns = None

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from pcapeda.aws import quotas
 from pcapeda.events.flows import SummaryEvent, summary_entry
-from pcapeda.events.shape import Shape, packet_id
+from pcapeda.events.identity import packet_id
+from pcapeda.events.shape import Shape
 from pcapeda.model import Datagram
 from pcapeda.units import LAST_TIME_NS, iso_time
 
@@ -40,7 +41,7 @@ class Grouper:
     """Datagrams in, one event for up to `number` of them to one destination address and port out.
 
     A group is closed when it is full, when the next packet would make its event larger than `max_bytes`, or when
-    `wait_ns` have gone since it was opened, by the moments that `add` and `due` are told. A single packet whose event
+    `wait_ns` have gone since it was opened, by the moments that `add` and `due` are given. A single packet whose event
     is larger than that is a group of its own.
     """
 

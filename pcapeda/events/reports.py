@@ -15,7 +15,7 @@ TOP = 10
 """How many sources a report names."""
 
 
-class Span(NamedTuple):
+class ReportPeriod(NamedTuple):
     """What happened since the report before: counts, and how long it took."""
 
     seconds: float
@@ -36,7 +36,7 @@ class Span(NamedTuple):
 def report_entry(
     shape: Shape,
     number: int,
-    span: Span,
+    period: ReportPeriod,
     *,
     time_ns: int,
     cost_usd: float | None,
@@ -51,20 +51,20 @@ def report_entry(
     detail: dict[str, Any] = {
         "Number": number,
         "At": iso_time(time_ns),
-        "Seconds": round(span.seconds, 3),
-        "Frames": span.frames,
-        "Segments": span.segments,
-        "Datagrams": span.datagrams,
-        "DatagramsPerSecond": _rate(span.datagrams, span.seconds),
-        "Delivered": span.delivered,
-        "Events": span.events,
-        "EventsPerSecond": _rate(span.events, span.seconds),
-        "Billed": span.billed,
-        "Spooled": span.spooled,
-        "Refused": _counts(span.refused),
-        "LeftOut": _counts(span.left_out),
-        "KernelDrops": span.kernel_drops,
-        "QueueDrops": span.queue_drops,
+        "Seconds": round(period.seconds, 3),
+        "Frames": period.frames,
+        "Segments": period.segments,
+        "Datagrams": period.datagrams,
+        "DatagramsPerSecond": _rate(period.datagrams, period.seconds),
+        "Delivered": period.delivered,
+        "Events": period.events,
+        "EventsPerSecond": _rate(period.events, period.seconds),
+        "Billed": period.billed,
+        "Spooled": period.spooled,
+        "Refused": _counts(period.refused),
+        "LeftOut": _counts(period.left_out),
+        "KernelDrops": period.kernel_drops,
+        "QueueDrops": period.queue_drops,
         **({} if cost_usd is None else {"RunUsd": round(cost_usd, 6)}),
         "TopSources": [{"Source": source, "Count": count} for source, count in sources][:TOP],
         "TurnedAway": [{"Reason": reason, "Source": source, "Count": count} for (reason, source), count in turned_away][

@@ -4,12 +4,9 @@ Detail is put together from prepared pieces of JSON text; a JSON library is aske
 """
 
 import json
-import struct
-from binascii import b2a_base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from hashlib import blake2b
+from importlib import import_module
 from operator import itemgetter
 from typing import Literal, NamedTuple, NoReturn, final
 
@@ -17,54 +14,15 @@ from pcapeda.aws import quotas
 from pcapeda.aws.wire import EventLines
 from pcapeda.errors import BadConfig
 from pcapeda.events.enrich import Enrich, enriched
-from pcapeda.events.text import UTF8, encoding_named, printable_text
+from pcapeda.events.payload_text import UTF8, encoding_named, printable_text
+from pcapeda.events.shapes import SHAPES
+from pcapeda.events.text import interface_text, quote, shown
 from pcapeda.model import Datagram, Entry, flow_number
-from pcapeda.units import LAST_TIME_NS, iso_time
-
-ShapeName = Literal["full", "minimal", "proxylity"]
-
-IDENTITY: dict[str, tuple[str, str]] = {
-    "full": ("udp.raw", "UdpPacket"),
-    "minimal": ("udp.raw", "UdpPacket"),
-    "proxylity": ("proxylity", "udp-gateway-packet-ingress"),
-}
-"""Source and detail-type of each shape unless others are asked for."""
+from pcapeda.units import LAST_TIME_NS
 
 JSON_DEPTH = 500
 """Deepest nesting of a payload that becomes Json. EventBridge would take nearly 1,000, but readers of events give up
 earlier, this program's own among them; the payload itself is in the event in any case."""
-
-_SHORTS = tuple(map(str, range(1 << 16)))
-"""Every number of sixteen bits as text: 4 MiB, and half the time of making the text anew."""
-
-_ID_HEAD = struct.Struct("!qQHHI")
-_NO_TIME = -(1 << 63)
-
-
-_UNNAMED = blake2b(digest_size=16)
-
-
-def packet_id(datagram: Datagram, loop: int = 0) -> str:
-    """32 hex digits that name this datagram of this capture, the same on every run and under every file name.
-
-    BLAKE2b (RFC 7693) over capture time, frame number (above it the place in a super-packet), ports, pass of the loop,
-    addresses and payload, so that a consumer can tell a repeated delivery from a repeated datagram.
-    """
-    time_ns, source, source_port, destination, port, payload, _, _, _, _, _, _, number, _, _, segment = datagram
-    place = number | segment << 48 if segment else number
-    return _name(time_ns, place, source_port, port, loop, source, destination, payload)
-
-
-def _name(
-    time_ns: int | None, number: int, source_port: int, port: int, loop: int, source: str, destination: str, data: bytes
-) -> str:
-    if time_ns is None:
-        time_ns = _NO_TIME
-    elif not _NO_TIME <= time_ns < -_NO_TIME:
-        time_ns = _NO_TIME if time_ns < 0 else -_NO_TIME - 1
-    state = _UNNAMED.copy()  # sooner than making one
-    state.update(_ID_HEAD.pack(time_ns, number, source_port, port, loop) + f"{source}>{destination}\0".encode() + data)
-    return state.hexdigest()
 
 
 class Lines(NamedTuple):
@@ -92,7 +50,7 @@ class Shape:
     say: the class is final.
     """
 
-    name: ShapeName = "full"
+    name: str = "full"
     source: str | None = None
     detail_type: str | None = None
     resources: tuple[str, ...] = ()
@@ -105,14 +63,14 @@ class Shape:
     enrich: Enrich | None = None
     text_encoding: str | None = None
     _detail: Callable[["Shape", Datagram], tuple[str, str]] = field(init=False, repr=False, compare=False)
-    _origin: str = field(init=False, repr=False, compare=False)
-    _extra: bool = field(init=False, repr=False, compare=False)
+    file_text: str = field(init=False, repr=False, compare=False)
+    has_extras: bool = field(init=False, repr=False, compare=False)
     _fixed_size: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.name not in IDENTITY:
-            raise BadConfig(f"no shape {self.name!r}: there are {', '.join(IDENTITY)}")
         fill = object.__setattr__  # the one moment at which a frozen value may still be completed
+        if self.name not in SHAPES:
+            raise BadConfig(f"no shape {self.name!r}: there are {', '.join(SHAPES)}")
         if self.text_encoding is not None:
             fill(self, "text_encoding", encoding_named(self.text_encoding))
             fill(self, "text", True)
@@ -120,20 +78,20 @@ class Shape:
             raise BadConfig(f"--text and --json-payload add to the full shape; {self.name} has no place for them")
         if self.name != "full" and self.enrich is not None:
             raise BadConfig(f"Shape.enrich adds to the full shape; {self.name} has no place for it")
-        source, detail_type = IDENTITY[self.name]
+        home, source, detail_type = SHAPES[self.name]
         fill(self, "source", self.source if self.source is not None else source)
         fill(self, "detail_type", self.detail_type if self.detail_type is not None else detail_type)
-        fill(self, "_detail", _DETAILS[self.name])
-        fill(self, "_extra", self.text or self.json_payload or self.enrich is not None)
+        fill(self, "_detail", import_module(home).detail)
+        fill(self, "has_extras", self.text or self.json_payload or self.enrich is not None)
         base = None if self.file is None else "standard input" if self.file == "-" else self.file.rsplit("/", 1)[-1]
-        fill(self, "_origin", "" if base is None else f',"File":{_quote(_shown(base))}')
+        fill(self, "file_text", "" if base is None else f',"File":{quote(shown(base))}')
         assert self.source is not None
         assert self.detail_type is not None
         fill(self, "_fixed_size", quotas.entry_size(self.source, self.detail_type, "", self.resources, timed=False))
 
     def origin(self, interface: str | None) -> str:
         """Where a datagram was seen, as JSON text that continues an object: `,"File":"a.pcap"` or its interface."""
-        return self._origin or _interface(interface)
+        return self.file_text or interface_text(interface)
 
     def group(self, number: int) -> str | None:
         """The group of what bears this number, if there are groups."""
@@ -148,7 +106,7 @@ class Shape:
         if self.text:
             text = printable_text(payload, self.text_encoding or UTF8)
             if text is not None:
-                added = f',"Text":{_quote(text)}'
+                added = f',"Text":{quote(text)}'
         if self.json_payload and payload.lstrip(_BEFORE_JSON)[:1] == b"{":
             document = json_object(payload)
             if document is not None:
@@ -213,76 +171,6 @@ class Shape:
                 for size, time_ns in zip(sizes, times, strict=True)
             )
         return Lines(text, len(events), sum(sizes) + len(events) * most - untimed * quotas.TIME_BYTES, chunks)
-
-
-def _full(shape: Shape, datagram: Datagram) -> tuple[str, str]:
-    # Taken apart once: fifteen members by name would cost as much as the text that is made of them.
-    (
-        time_ns, source, source_port, destination, port, payload, length, checksum, status, version, via,
-        whole, number, interface, _, segment,
-    ) = datagram  # fmt: skip
-    place = number | segment << 48 if segment else number
-    identity = _name(time_ns, place, source_port, port, shape.loop, source, destination, payload)
-    stamp = ""
-    if time_ns is not None and 0 <= time_ns <= LAST_TIME_NS:
-        stamp = f',"CapturedAt":"{iso_time(time_ns)}"'
-    odd = _via(via) if len(via) > 2 else ""
-    if not whole:
-        odd += ',"Truncated":true'
-    detail = (
-        f'{{"Destination":{{"IpAddress":"{destination}","Port":{_SHORTS[port]}}},'
-        f'"Source":{{"IpAddress":"{source}","Port":{_SHORTS[source_port]}}},'
-        f'"IpVersion":{_SHORTS[version]},"Length":{_SHORTS[length] if length <= 0xFFFF else length},'
-        f'"Checksum":"{hex(checksum) if checksum > 0xFFF else f"0x{checksum:04x}"}","ChecksumStatus":"{status}"{stamp},'
-        f'"Capture":{{"Frame":{number}{shape._origin or _interface(interface)}}}{odd},'
-        f'"PacketId":"{identity}","Payload":"{b2a_base64(payload, newline=False).decode()}"'
-        f"{shape.extras(datagram) if shape._extra else ''}}}"
-    )
-    return identity, detail
-
-
-def _minimal(shape: Shape, datagram: Datagram) -> tuple[str, str]:
-    payload = b2a_base64(datagram.payload, newline=False).decode()
-    detail = f'{{"Destination":{{"Port":{datagram.destination_port}}},"Payload":"{payload}"}}'
-    return packet_id(datagram, shape.loop), detail
-
-
-def _proxylity(shape: Shape, datagram: Datagram) -> tuple[str, str]:
-    identity, time_ns = packet_id(datagram, shape.loop), datagram.time_ns
-    stamp = f',"Timestamp":"{iso_time(time_ns)}"' if time_ns is not None and 0 <= time_ns <= LAST_TIME_NS else ""
-    return identity, (
-        f'{{"Messages":[{{"Tag":"{identity}",'
-        f'"Remote":{{"IpAddress":"{datagram.source}","Port":{datagram.source_port}}},'
-        f'"Local":{{"IpAddress":"{datagram.destination}","Port":{datagram.destination_port}}},'
-        f'"Data":"{b2a_base64(datagram.payload, newline=False).decode()}"{stamp}}}]}}'
-    )
-
-
-_DETAILS: dict[str, Callable[[Shape, Datagram], tuple[str, str]]] = {
-    "full": _full,
-    "minimal": _minimal,
-    "proxylity": _proxylity,
-}
-"""What makes PacketId and detail of a datagram, by shape."""
-
-
-_quote = json.JSONEncoder(ensure_ascii=False).encode
-"""JSON text of a string; json.dumps would build an encoder for each call."""
-
-
-def _shown(name: str) -> str:
-    """A file name that can travel as UTF-8, whatever bytes the file system holds."""
-    return name.encode(errors="surrogateescape").decode(errors="replace")
-
-
-@lru_cache(maxsize=256)
-def _interface(name: str | None) -> str:
-    return "" if name is None else f',"Interface":{_quote(_shown(name))}'
-
-
-@lru_cache(maxsize=1024)
-def _via(via: tuple[str, ...]) -> str:
-    return f',"Via":{json.dumps(via, separators=(",", ":"))}'
 
 
 def json_object(payload: bytes) -> str | None:

@@ -17,10 +17,10 @@ from pcapeda.limits.token_bucket import TokenBucket
 from pcapeda.model import Datagram, Entry, flow_number
 
 SNIFF_RATE, SNIFF_BURST = 50.0, 100
-"""Events per second that `sniff` puts on a bus unless told otherwise: 4.32 USD a day at 1 USD per million."""
+"""Events per second that `sniff` puts on a bus unless asked otherwise: 4.32 USD a day at 1 USD per million."""
 
 SOURCE_SHARE = 5
-"""One source may take a fifth of the rate of `sniff`, and half of its burst, unless told otherwise."""
+"""One source may take a fifth of the rate of `sniff`, and half of its burst, unless asked otherwise."""
 
 TOP = 10
 """How many of those who were limited are named."""
@@ -142,12 +142,12 @@ class Limits:
         """Who was limited or left out most: (reason, source)."""
         self._bucket = TokenBucket(self.rate, self.burst) if self.rate is not None else None
         self._sources = SourceRates(self.source_rate, self.source_burst) if self.source_rate is not None else None
-        self._regulars: KnownSources | None = None
+        self._known_sources: KnownSources | None = None
         if live and self.rate is not None and summaries is None:
             if self.source_rate is not None and self.source_rate < self.rate:
-                self._regulars = KnownSources(self.source_rate, self.source_burst)
+                self._known_sources = KnownSources(self.source_rate, self.source_burst)
             else:
-                self._regulars = KnownSources(self.rate, self.burst)
+                self._known_sources = KnownSources(self.rate, self.burst)
         self._reserve = self.burst // 2
         self._fingerprint = Fingerprint(key)
         self._allow = Networks("allow", bounds.allow) if bounds.allow else None
@@ -188,17 +188,17 @@ class Limits:
 
         `now_ns` is the clock's for a live run; the capture's in a replay, where only the rate per source refuses.
         """
-        if self._summaries == "flow" or (self._sources is None and self._regulars is None):
+        if self._summaries == "flow" or (self._sources is None and self._known_sources is None):
             return None
         key = source_key(datagram.source)
         print_ = self._fingerprint(key)
-        regular = self._regulars is not None and self._regulars.observe(print_, now_ns)
+        known = self._known_sources is not None and self._known_sources.observe(print_, now_ns)
         reason = None
         if self._sources is not None and not self._sources.admits(print_, now_ns):
             reason = "rate limit per source"
         elif self._bucket is not None and self.live and not self._summaries:
-            # Half the burst is for regulars, so that a crowd of strangers cannot lock them out.
-            reason = self._take(now_ns, keep=0 if regular else self._reserve)
+            # Half the burst is for known sources, so that a crowd of strangers cannot lock them out.
+            reason = self._take(now_ns, keep=0 if known else self._reserve)
         if reason is not None:
             self.turned_away.add((reason, key))
         elif self._sources is not None:
@@ -240,7 +240,7 @@ class Limits:
         self.turned_away.add((reason, source_key(source)), amount)
 
     def top_limited(self) -> Counter[tuple[str, str]]:
-        """Whom the limits turned away most, by reason and source; nobody whose count is mostly the tally's error."""
+        """Whom the limits turned away most, by reason and source; nobody whose count is mostly error."""
         error = self.turned_away.error
         return Counter({who: count for who, count in self.turned_away.top(TOP) if count > 2 * error})
 
@@ -262,22 +262,22 @@ def in_force(limits: Limits) -> str:
             f"no rate limit{per_source}: {price:.2f} USD per million events of up to 64 KB; 10,000 events/s would "
             + (f"cost {_a_day(10_000, price)}")
         )
-    told = f"at most {limits.rate:g} events/s (burst {limits.burst})"
+    sentence = f"at most {limits.rate:g} events/s (burst {limits.burst})"
     if limits.source_rate is not None:
-        told += f", of one source {limits.source_rate:g} (burst {limits.source_burst})"
+        sentence += f", of one source {limits.source_rate:g} (burst {limits.source_burst})"
     if tariff.price is None:
-        told += f"; {quotas.PRICE_UNKNOWN}"
+        sentence += f"; {quotas.PRICE_UNKNOWN}"
     elif tariff.v2:
-        told += f": {_a_day(limits.rate, tariff.price)} at most while events stay below 1 KB"
+        sentence += f": {_a_day(limits.rate, tariff.price)} at most while events stay below 1 KB"
     else:
-        told += f": {_a_day(limits.rate, tariff.price)} at most while events stay below 64 KB"
-    told += "; --max-rate N"
-    told += (
+        sentence += f": {_a_day(limits.rate, tariff.price)} at most while events stay below 64 KB"
+    sentence += "; --max-rate N"
+    sentence += (
         " and --max-rate-per-source N change this, 0 lifts it"
         if limits.source_rate is not None
         else (" changes it, --max-rate 0 lifts it")
     )
-    return told
+    return sentence
 
 
 def _a_day(rate: float, price: float) -> str:

@@ -20,14 +20,14 @@ ROWS, WIDTH = 4, 1 << 16
 SLOTS = 1 << 20
 """Marks of sources seen once: 4 MiB."""
 
-REGULARS = 4096
-"""Sources that may be regulars at the same time."""
+KNOWN_SOURCES = 4096
+"""Sources that may be known at the same time."""
 
 SILENCE_NS = 600 * SECOND_NS
-"""How long a regular may be silent before a newcomer may take its place."""
+"""How long a known source may be silent before a newcomer may take its place."""
 
 ARRIVALS_PER_SECOND, ARRIVALS_AT_ONCE = 1.0, 100
-"""How many newcomers may become regulars: a crowd that repeats its forged addresses gets few of them in."""
+"""How many newcomers may become known: a crowd that repeats its forged addresses gets few of them in."""
 
 _DIGEST = Struct("<4IQ")
 _LONGEST_NS = 1 << 60
@@ -114,16 +114,16 @@ class SourceRates:
 class KnownSources:
     """Sources that were here before and ask for little: who is to get through when a crowd of strangers comes.
 
-    A source is a stranger when it is first seen, and may become a regular when it comes again. Of those seen once a
+    A source is a stranger when it is first seen, and may become a known one when it comes again. Of those seen once a
     table of marks remembers the most recent: when others come at F a second, a source that speaks every g seconds is
-    recognised with a chance of exp(-F * g / 1,048,576). Only so many become regulars (see `ARRIVALS_PER_SECOND`), and
-    none loses the place to a newcomer while it speaks at least every ten minutes. A regular that asks for more than
-    `rate` (after `burst`) is treated as a stranger until it has calmed down.
+    recognised with a chance of exp(-F * g / 1,048,576). Only so many become known (see `ARRIVALS_PER_SECOND`), and
+    none loses the place to a newcomer while it speaks at least every ten minutes. A known source that asks for more
+    than `rate` (after `burst`) is treated as a stranger until it has calmed down.
     """
 
     __slots__ = ("_arrivals", "_interval", "_known", "_marks", "_reach", "capacity")
 
-    def __init__(self, rate: float, burst: int, *, capacity: int = REGULARS, slots: int = SLOTS) -> None:
+    def __init__(self, rate: float, burst: int, *, capacity: int = KNOWN_SOURCES, slots: int = SLOTS) -> None:
         self._interval = max(1, min(math.ceil(Fraction(SECOND_NS) / Fraction(rate)), _LONGEST_NS))
         self._reach = self._interval * (burst - 1)
         self._marks = array("I", [0]) * slots
@@ -135,7 +135,7 @@ class KnownSources:
         return len(self._known)
 
     def observe(self, print_: tuple[int, int, int, int, int], now_ns: int) -> bool:
-        """Note that the source asked for one event, and say whether it is a regular that keeps to its rate."""
+        """Note that the source asked for one event, and say whether it is a known one that keeps to its rate."""
         name = print_[4]
         known = self._known.get(name)
         if known is None:

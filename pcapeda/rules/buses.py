@@ -26,18 +26,18 @@ def bus_notes(rules: Iterable[Rule], bus: str, given: str | None, *, some: bool 
     others = Counter({other: count for other, count in buses.items() if other != name})
     if not others:
         return [f"the bus is {name}, since all rules are on it"] if given is None and name != DEFAULT_BUS else []
-    told = [f"--bus {other} ({count:,})" for other, count in others.most_common(_MOST_TOLD)]
+    choices = [f"--bus {other} ({count:,})" for other, count in others.most_common(_MOST_TOLD)]
     if len(others) > _MOST_TOLD:
-        told.append(f"{len(others) - _MOST_TOLD:,} other buses")
+        choices.append(f"{len(others) - _MOST_TOLD:,} other buses")
     count = others.total()
     where = f"the events are put on bus {name}"
     if not buses[name]:
         whose = "the only rule is on another" if count == 1 else f"all {count:,} rules are on others"
-        return [f"no rule can match: {where}, and {whose}: try {' or '.join(told)}"]
+        return [f"no rule can match: {where}, and {whose}: try {' or '.join(choices)}"]
     if not some:
         return []
     verb = "rule is" if count == 1 else "rules are"
-    return [f"{count:,} {verb} on other buses and cannot match, since {where}: to try them, {' or '.join(told)}"]
+    return [f"{count:,} {verb} on other buses and cannot match, since {where}: to try them, {' or '.join(choices)}"]
 
 
 def _buses(rules: Iterable[Rule]) -> Counter[str]:

@@ -67,7 +67,7 @@ class _Wildcards:
 
 
 def complexity(groups: Sequence[Sequence[Sequence[str]]], most: int = MAX_COMPLEXITY) -> int:
-    """The complexity of one field; anything over `most` is told as `most + 1`.
+    """The complexity of one field; anything over `most` counts as `most + 1`.
 
     `groups` holds one item per distinct alternative: the wildcards in it (one, or a whole anything-but list), each as
     its literal pieces between the stars.

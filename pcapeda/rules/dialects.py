@@ -11,11 +11,13 @@
 Source: EventBridge User Guide, 'Filtering events for a subscriber' (read 2026-11).
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 from pcapeda.aws.wire import raw_event
 from pcapeda.model import ACCOUNT, REGION, Entry
+from pcapeda.rules.fields import Field
 from pcapeda.rules.pattern import Pattern
 from pcapeda.rules.sources.diagnostics import Problem
 from pcapeda.rules.sources.load import Loaded
@@ -50,18 +52,8 @@ def unusable(pattern: Pattern, dialect: Dialect) -> str:
     if dialect == "classic":
         return ""
     fields = [field for one in pattern.alternatives for field in one.fields]
-    if dialect == "v2-raw":
-        for field in fields:
-            if field.path == "detail" or field.path.startswith("detail."):
-                name = "".join(field.path.split(".")[1:])
-                meant = f'; in metadata it is "{name}": ["…"]' if name else ""
-                return f"{field.path}: raw events have no detail, so this matches nothing, without an error{meant}"
-        if any(one.branches for one in pattern.alternatives):
-            return "a filter on metadata takes no $or"
-        for field in fields:
-            for test in field.tests:
-                if test.kind not in _EXACT:
-                    return f"{field.path}: a filter on metadata matches exact values only, not {test.shown}"
+    if dialect == "v2-raw" and (why := _unusable_on_metadata(pattern, fields)):
+        return why
     for field in fields:
         for test in field.tests:
             if test.kind in ("wildcard", "anything-but-wildcard"):
@@ -69,4 +61,19 @@ def unusable(pattern: Pattern, dialect: Dialect) -> str:
     size = pattern.size + len(pattern.text.encode("utf-8", "surrogatepass")) - len(pattern.text)
     if size > FILTER_BYTES:
         return f"it has {size:,} bytes, and all filters of a subscriber together {FILTER_BYTES:,}"
+    return ""
+
+
+def _unusable_on_metadata(pattern: Pattern, fields: Sequence[Field]) -> str:
+    for field in fields:
+        if field.path == "detail" or field.path.startswith("detail."):
+            name = "".join(field.path.split(".")[1:])
+            meant = f'; in metadata it is "{name}": ["…"]' if name else ""
+            return f"{field.path}: raw events have no detail, so this matches nothing, without an error{meant}"
+    if any(one.branches for one in pattern.alternatives):
+        return "a filter on metadata takes no $or"
+    for field in fields:
+        for test in field.tests:
+            if test.kind not in _EXACT:
+                return f"{field.path}: a filter on metadata matches exact values only, not {test.shown}"
     return ""

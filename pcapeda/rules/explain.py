@@ -19,9 +19,9 @@ from pcapeda.rules.matchers import Leaf, Test, Word, address, show
 from pcapeda.safety.visible import visible
 
 MOST_VALUES = 5
-"""Values of a field that are told, before the rest is only counted."""
+"""Values of a field that are shown, before the rest is only counted."""
 LONGEST = 80
-"""Characters of a value that are told."""
+"""Characters of a value that are shown."""
 _MOST_NAMES = 2000
 _MOST_COMPARED = 20
 _MOST_TRIES = 200

@@ -1,6 +1,6 @@
 """Where a pattern's paths lead in an event, and which leaves of it may be taken together.
 
-**Paths.** Pattern and event are flattened to dotted paths, and a dot inside a key is not told from nesting: `{"a":
+**Paths.** Pattern and event are flattened to dotted paths, and a dot inside a key is the same as nesting: `{"a":
 {"b": 1}}` and `{"a.b": 1}` are one path. Array structure leaves the path: each element contributes its leaves at the
 array's own path. `{}` and `[]` contribute none, so nothing exists there; `null` is a leaf.
 
@@ -87,8 +87,11 @@ class _Asked:
                 found[number] = leaf(value)
             elif kind is not dict and (kind is not list or value):
                 return False
+        return not self._inner or self._descend(members, found, floats)
+
+    def _descend(self, members: dict[str, Any], found: dict[int, Leaf], floats: bool) -> bool:
         for key, inner in self._inner:
-            value = members.get(key)
+            value: Any = members.get(key)
             kind = value.__class__
             if kind is dict:
                 if not inner.answer(value, found, floats):

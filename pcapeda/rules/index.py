@@ -27,7 +27,7 @@ _MOST_FINDS = 64
 _Tried = tuple[str, Callable[[Leaf], bool], int]
 """What is tried by itself: text that must occur in a string before it is worth the call, the test, and its bits."""
 _Span = tuple[Any, bool, Any, bool]
-"""A range of anything that has an order: see `values.Range`."""
+"""A range of anything that has an order: see `matchers.Range`."""
 _T = TypeVar("_T")
 
 
@@ -117,7 +117,7 @@ class _Tables:
         self._tried: list[_Tried] = []
 
     def add(self, test: Test, bits: int) -> None:
-        """Put a test where it will be found. (Quotes: see `values`, the last habit.)"""
+        """Put a test where it will be found. (Quotes: see `matchers`, the last habit.)"""
         kind, operand = test.kind, test.operand
         if kind in ("string", "number", "word"):
             _put(self.exact, operand, bits)
@@ -302,7 +302,7 @@ def _block(block: Block, size: int) -> _Span:
     """A block as a range of addresses of so many bytes.
 
     Addresses are compared by their leading digits, whatever the families: an IPv6 address can be in an IPv4 block, an
-    IPv4 address in an IPv6 block if its digits leave the block's borders (see `values.in_block`).
+    IPv4 address in an IPv6 block if its digits leave the block's borders (see `matchers.in_block`).
     """
     first, last = bytes.fromhex(block.first), bytes.fromhex(block.last)
     cut = size < len(first)

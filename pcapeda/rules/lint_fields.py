@@ -141,8 +141,8 @@ def _why_not(test: Test, node: Node, kinds: set[str], path: str) -> str:
             value for value in choices if isinstance(value, str) and value.casefold() == str(test.operand).casefold()
         ]
         near = near or get_close_matches(str(test.operand), [value for value in choices if isinstance(value, str)], 1)
-        told = ", ".join(show(leaf(value)) for value in choices)
-        return f"{test.shown} is none of {told}" + (f"; did you mean {json.dumps(near[0])}?" if near else "")
+        listed = ", ".join(show(leaf(value)) for value in choices)
+        return f"{test.shown} is none of {listed}" + (f"; did you mean {json.dumps(near[0])}?" if near else "")
     if test.kind in ("number", "numeric"):
         return _out_of_range(test, node)
     if node.get("contentEncoding") == "base64":

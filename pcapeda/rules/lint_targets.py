@@ -22,7 +22,7 @@ def lint_targets(rule: Rule, schema: Mapping[str, Any] | None) -> Iterator[tuple
             yield "error", f"{count} targets have the Id {one_line(name, 100)}"
     for target in rule.targets:
         if target.problem:
-            continue  # what is not known was told when the rule was read
+            continue  # what is not known was reported when the rule was read
         for words in identity_faults(target):
             yield "error", words
         refused = list(faults(target))

@@ -1,8 +1,8 @@
 """EventBridge's event-pattern language: compile once, match many times.
 
 A pattern is a JSON object. Every leaf of it is a non-empty array of alternatives, of which one must hold; all fields
-must hold; fields it does not name are ignored. What one value satisfies is in `values`, how operators are written in
-`expressions`, where paths lead and what arrays mean in `leaves`. Here is the rest:
+must hold; fields it does not name are ignored. What one value satisfies is in `matchers`, how operators are written in
+`operators`, where paths lead and what arrays mean in `flatten`. Here is the rest:
 
 - **`$or`** holds two or more objects, ANDed with its siblings. It is evaluated by expansion: the pattern becomes a list
   of alternatives, each a flat map from path to array, built in document order. Writing a path again replaces the
@@ -10,7 +10,7 @@ must hold; fields it does not name are ignored. What one value satisfies is in `
   name=b, or name=a and c=x. The lengths of all `$or` arrays multiply to at most 1,000. Operator names are refused as
   field names inside `$or`, and are ordinary names outside.
 - **Empty keys**: a pattern's path is its keys joined by dots, but an empty one to begin with leaves no dot: `{"": {"a":
-  [1]}}` asks for the path `a`, as `{"a": [1]}` does, while an event's `{"": {"a": 1}}` is at `.a` (see `leaves`).
+  [1]}}` asks for the path `a`, as `{"a": [1]}` does, while an event's `{"": {"a": 1}}` is at `.a` (see `flatten`).
 - **Keys written twice**: of two arrays at the same path the last one counts; objects are merged.
 - **Refused**: whatever the service refuses, with its words; over 4,096 characters (without insignificant white space),
   over 256 paths in an alternative, and wildcards that are too complex (see `complexity`).

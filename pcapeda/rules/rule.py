@@ -25,7 +25,7 @@ class Target(NamedTuple):
     input_path: str | None = None
     transformer: Transformer | None = None
     problem: str = ""
-    """Why what it receives cannot be told."""
+    """Why what it receives cannot be said."""
     faults: tuple[str, ...] = ()
     """What is missing where it was written, and PutTargets asks for."""
 

@@ -4,7 +4,7 @@ Each alternative of each rule has a bit. For every path that occurs in some rule
 the bits of those that a value satisfies; an event's answer is the AND over the paths of what its leaves satisfy there,
 with the bits of those that do not ask for the path. How a value is looked up is in `index`.
 
-Leaves from different elements of an array must not be combined (see `leaves`): for events with such leaves the index
+Leaves from different elements of an array must not be combined (see `flatten`): for events with such leaves the index
 only says which alternatives can match, and those are then looked at one by one.
 """
 
@@ -34,7 +34,7 @@ class RuleSet:
         self._owners: list[int] = []
         self._alternatives: list[Alternative] = []
         self._alone: dict[int, Pattern] = {}
-        """By the index of their rules: patterns whose paths must not be mixed with those of others (see `leaves`)."""
+        """By the index of their rules: patterns whose paths must not be mixed with those of others (see `flatten`)."""
         for index, rule in enumerate(self.rules):
             if rule.pattern is None or rule.inactive_reason(bus):
                 continue

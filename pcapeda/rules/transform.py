@@ -74,7 +74,7 @@ def _reserved(event: Mapping[str, Any] | Pairs, rule: Rule, ingestion_time: str 
 def at_path(event: Any, path: str) -> Any:
     """The value at a JSON path in dot notation (`$.detail.list[0].name`, `$.detail.list[*].name`).
 
-    With a wildcard it is the list of all values there. What is not there is told apart from null by `found`. Raises
+    With a wildcard it is the list of all values there. What is not there is kept apart from null by `found`. Raises
     `BadRule` for what is no such path.
     """
     values, many = [event], False

@@ -102,12 +102,12 @@ def _without_held(text: str) -> str:
     for spelling in short:
         found = re.finditer(rf"(?<![A-Za-z0-9]){re.escape(spelling)}(?![A-Za-z0-9])", text)
         hidden += [match.span() for match in found]
-    told, end = "", -1
+    shown, end = "", -1
     for start, stop in sorted(hidden):
         if start > end:
-            told += text[max(end, 0) : start] + MASK
+            shown += text[max(end, 0) : start] + MASK
         end = max(end, stop)
-    return told + text[max(end, 0) :]
+    return shown + text[max(end, 0) :]
 
 
 # What is a secret by its looks

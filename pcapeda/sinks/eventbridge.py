@@ -13,19 +13,27 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from pcapeda.aws.http11 import Answer, ConnectionPool
-from pcapeda.aws.responses import Transport, judge, none_of, refusal, refused_for_good, refused_request, what_it_said
+from pcapeda.aws.http11 import ConnectionPool, Response
+from pcapeda.aws.responses import (
+    Transport,
+    none_of,
+    outcome_of,
+    refusal,
+    refused_for_good,
+    refused_request,
+    what_it_said,
+)
 from pcapeda.aws.session import (
     LOST,
     MALFORMED,
     UNCHECKED,
     UNREACHABLE,
-    Account,
+    OpenedClient,
     checks_certificates,
     open_account,
     translated,
 )
-from pcapeda.aws.sigv4_transport import Fast, UnsupportedConfig
+from pcapeda.aws.sigv4_transport import SigV4Transport, UnsupportedConfig
 from pcapeda.aws.wire import put_events_entry
 from pcapeda.errors import BadConfig, PcapedaError, SinkDown
 from pcapeda.model import AsyncSender, Batch, BatchLimits, Outcome
@@ -83,7 +91,7 @@ class EventBridgeSink(BaseSink):
                 raise BadConfig(f"--region {region} contradicts the bus's ARN, which is in {arn['region']}")
             region, self._name, self._account = arn["region"], arn["name"], arn["account"]
         self._settings = None if client is not None else ("events", region, profile, endpoint_url, self.concurrency)
-        account = Account(client, None, None) if self._settings is None else open_account(*self._settings)
+        account = OpenedClient(client, None, None) if self._settings is None else open_account(*self._settings)
         self._client = account.client
         if not checks_certificates(self._client):
             self.notes.append(UNCHECKED)
@@ -91,12 +99,12 @@ class EventBridgeSink(BaseSink):
         host = urlsplit(self._endpoint).hostname
         self.hosts = (host,) if host else ()
         self._region: str = self._client.meta.region_name
-        self._fast: Fast | None = None
+        self._fast: SigV4Transport | None = None
         self._lines: list[_Flights] = []
         """Those that no call of `send` uses at the moment."""
         if transport == "fast" and client is None:
             try:
-                self._fast = Fast(account, "PutEvents", "put_events")
+                self._fast = SigV4Transport(account, "PutEvents", "put_events")
             except UnsupportedConfig as error:
                 self.notes.append(f"requests are made by boto3: {error}")
 
@@ -172,7 +180,7 @@ class EventBridgeSink(BaseSink):
         try:
             with translated(self._endpoint):
                 answer = self._client.put_events(Entries=entries)
-                return judge(batch.entries, answer.get("Entries"))
+                return outcome_of(batch.entries, answer.get("Entries"))
         except SinkDown as error:
             if error.code not in PASSING:
                 raise
@@ -193,21 +201,25 @@ class EventBridgeSink(BaseSink):
             body = json.dumps({"Entries": entries}).encode()
         return self._fast.head(body) + body
 
-    def _judge(self, batch: Batch, told: Answer | SinkDown) -> Outcome | SinkDown:
+    def _outcome(self, batch: Batch, response: Response | SinkDown) -> Outcome | SinkDown:
         """The same judgement as in `_send_by_boto3`, with the error as a value."""
-        if isinstance(told, SinkDown):
-            return told if told.code not in PASSING else none_of(batch, told.code, str(told), retryable=True)
-        if told.status < 300:
+        if isinstance(response, SinkDown):
+            return (
+                response
+                if response.code not in PASSING
+                else none_of(batch, response.code, str(response), retryable=True)
+            )
+        if response.status < 300:
             try:
-                answer = orjson.loads(told.body)
+                answer = orjson.loads(response.body)
             except ValueError as error:
                 answer = error
             if not isinstance(answer, dict):
                 return none_of(batch, MALFORMED, f"{self._endpoint} gave an answer that is none", retryable=True)
-            return judge(batch.entries, answer.get("Entries"))
+            return outcome_of(batch.entries, answer.get("Entries"))
         assert self._fast is not None
         try:
-            return refused_request(batch, *self._fast.error(told))
+            return refused_request(batch, *self._fast.error(response))
         except SinkDown as error:
             return none_of(batch, error.code, str(error), retryable=True)
 
@@ -258,7 +270,7 @@ class _Flights:
 
     def poll(self, timeout_s: float) -> list[tuple[int, Outcome | BaseException]]:
         ended = self._line.ended(timeout_s)
-        return [(number, self._sink._judge(self._batches.pop(number), told)) for number, told in ended]
+        return [(number, self._sink._outcome(self._batches.pop(number), response)) for number, response in ended]
 
     def close(self) -> None:
         self._line.close()

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from pcapeda.aws.responses import judge, none_of, refusal, refused_for_good, refused_request, what_it_said
+from pcapeda.aws.responses import none_of, outcome_of, refusal, refused_for_good, refused_request, what_it_said
 from pcapeda.aws.session import (
     LOST,
     MALFORMED,
@@ -165,7 +165,7 @@ class EventBridgeV2Sink(BaseSink):
         try:
             with translated(self._endpoint):
                 results = put(EventBusArn=self._bus, Entries=made).get("Entries")
-                outcome = judge(batch.entries, results)
+                outcome = outcome_of(batch.entries, results)
         except SinkDown as error:
             if isinstance(error, Untrusted):
                 self._distrusted = error

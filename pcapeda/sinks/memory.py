@@ -10,7 +10,7 @@ from pcapeda.model import Batch, BatchLimits, Entry, Failed, Outcome
 from pcapeda.sinks.base import BaseSink
 from pcapeda.sinks.eventbridge import LIMITS
 
-Answer = None | str | Sequence[str | None] | SinkDown
+ScriptedAnswer = None | str | Sequence[str | None] | SinkDown
 """What a call of `send` meets: None, all is taken; a code, every entry fails with it; a sequence, a code or None for
 each entry; a `SinkDown`, which is raised."""
 
@@ -18,14 +18,14 @@ each entry; a `SinkDown`, which is raised."""
 class MemorySink(BaseSink):
     """Takes entries like an event bus and keeps them.
 
-    `script` says what fails: either one `Answer` for each call of `send`, after which everything is taken, or a
+    `script` says what fails: either one `ScriptedAnswer` for each call of `send`, after which everything is taken, or a
     function from an entry to its error code (None: taken). Codes are judged as `EventBridgeSink` judges them. `check`
     raises `down` if that is given. `entries` holds what was taken, in order; `batches` each call, whatever came of it.
     """
 
     def __init__(
         self,
-        script: Iterable[Answer] | Callable[[Entry], str | None] = (),
+        script: Iterable[ScriptedAnswer] | Callable[[Entry], str | None] = (),
         *,
         down: SinkDown | None = None,
         limits: BatchLimits = LIMITS,
@@ -38,7 +38,7 @@ class MemorySink(BaseSink):
         self.entries: list[Entry] = []
         self.batches: list[Batch] = []
         self.closed = False
-        self._judge = script if callable(script) else None
+        self._code_of = script if callable(script) else None
         self._answers = iter(()) if callable(script) else iter(script)
         self._down = down
         self._lock = Lock()
@@ -71,9 +71,9 @@ class MemorySink(BaseSink):
         self.closed = True
 
     def _codes(self, batch: Batch) -> Sequence[str | None]:
-        if self._judge is not None:
-            return [self._judge(entry) for entry in batch.entries]
-        answer: Answer = next(self._answers, None)
+        if self._code_of is not None:
+            return [self._code_of(entry) for entry in batch.entries]
+        answer: ScriptedAnswer = next(self._answers, None)
         if isinstance(answer, SinkDown):
             raise answer
         if answer is None or isinstance(answer, str):

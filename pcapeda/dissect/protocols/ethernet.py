@@ -36,7 +36,7 @@ def ethernet_fcs(c: Cursor) -> Step:
 
 
 def isl(c: Cursor) -> Step:
-    """Cisco's Inter-Switch Link: 26 bytes around a whole frame, told by its destination address."""
+    """Cisco's Inter-Switch Link: 26 bytes around a whole frame, known by its destination address."""
     if not c.has(26):
         return c.short("isl", 26)
     c.passed(f"isl:{c.word(20) >> 1}", 26)
@@ -353,7 +353,7 @@ def encrypted(c: Cursor) -> Step:
 
 
 def by_version(c: Cursor) -> Step:
-    """An IP packet of either version, told by its first nibble."""
+    """An IP packet of either version, known by its first nibble."""
     if not c.has(1):
         return c.short("ip", 1)
     version = c.byte(0) >> 4

@@ -41,8 +41,8 @@ def _payload(c: Cursor) -> Step:
     plain, other = ethernet_at(c, 0), READINGS.get(c.byte(0) >> 4)
     if other is None:
         return ethernet if plain else c.skip(SkipReason.NOT_IP, "mpls payload")
-    judge, layer = other
-    worth = judge(c)
+    measure, layer = other
+    worth = measure(c)
     first, second = (layer, ethernet) if worth >= plain else (ethernet, layer)
     if min(worth, plain) >= LIKELY:
         c.branch(second)

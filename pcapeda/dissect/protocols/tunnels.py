@@ -31,7 +31,7 @@ def gre(c: Cursor) -> Step:
     if routing and not _past_routes(c):
         return c.short("gre routing", 4)
     if kind == 0x88BE and not sequence:
-        # ERSPAN type I has no header of its own and no sequence numbers: this is how the types are told apart.
+        # ERSPAN type I has no header of its own and no sequence numbers: this is how the types are recognised.
         c.passed("erspan", 0)
         return ethernet
     return Space.GRE, kind
@@ -278,7 +278,7 @@ def capwap(c: Cursor) -> Step:
 
 
 CAPWAP_802_3, CAPWAP_802_11 = -1, -2
-"""What a fragmented CAPWAP payload is, in place of an IP protocol number; `walk` leads them on when it is whole."""
+"""What a fragmented CAPWAP payload is, in place of an IP protocol number; `tables` lead them on when it is whole."""
 
 
 def _capwap_fragment(c: Cursor, kind: int, identification: int, offset: int, more: bool) -> Step:

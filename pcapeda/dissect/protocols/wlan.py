@@ -27,36 +27,26 @@ def _frame(c: Cursor, kind_at: int, flags_at: int, *, padded: bool) -> Step:
     if not c.has(2):
         return c.short("802.11", 2)
     kind, flags = c.byte(kind_at), c.byte(flags_at)
-    if kind & 3:
-        return c.skip(SkipReason.NOT_IP, "802.11 version")
-    if kind >> 2 & 3 != DATA:
-        return c.skip(SkipReason.NOT_IP, "802.11 management" if kind >> 2 & 3 == 0 else "802.11 control")
-    subtype = kind >> 4
-    if subtype & NO_DATA:
-        return c.skip(SkipReason.NOT_IP, "802.11 null")
-    size = 30 if flags & 3 == 3 else 24
-    aggregated = False
-    qos_at = size
-    if subtype & QOS:
-        size += 2
-        if flags & 0x80:
-            size += 4  # HT control (9.2.4.6): the order bit means it in QoS frames
+    if without_data := _without_data(kind):
+        return c.skip(SkipReason.NOT_IP, without_data)
+    four_addresses, qos = flags & 3 == 3, kind >> 4 & QOS != 0
+    qos_at = 30 if four_addresses else 24
+    size = qos_at
+    if qos:
+        size += 6 if flags & 0x80 else 2  # HT control (9.2.4.6): the order bit means it in QoS frames
     if not c.has(size):
         return c.short("802.11", size)
-    if subtype & QOS:
-        aggregated = c.byte(qos_at) & 0x80 != 0
+    aggregated = qos and c.byte(qos_at) & 0x80 != 0
     if flags & 0x40:
         return c.skip(SkipReason.ENCRYPTED, "802.11")
     if flags & 0x04:
         return c.skip(SkipReason.LINK_FRAGMENT, "802.11")
-    mesh = subtype & QOS and flags & 3 == 3 and c.byte(qos_at + 1) & 1
+    mesh = qos and four_addresses and c.byte(qos_at + 1) & 1
     receiver, transmitter = c.take(4, 6), c.take(10, 6)
     c.passed("802.11", size + (-size % 4 if padded else 0))
     if mesh:
         # 9.2.4.7.3: flags, hops left, sequence number, and up to two further addresses.
-        if not c.has(6):
-            return c.short("mesh", 6)
-        more = 6 + (0, 6, 12, 18)[c.byte(0) & 3]
+        more = 6 + ((0, 6, 12, 18)[c.byte(0) & 3] if c.has(6) else 0)
         if not c.has(more):
             return c.short("mesh", more)
         c.passed("mesh", more)
@@ -68,6 +58,15 @@ def _frame(c: Cursor, kind_at: int, flags_at: int, *, padded: bool) -> Step:
     if c.has(14) and not {receiver, transmitter}.isdisjoint((c.take(0, 6), c.take(6, 6))):
         return ethernet
     return llc
+
+
+def _without_data(kind: int) -> str:
+    """Which kind of frame has none, by the first byte of frame control; empty for a data frame that has."""
+    if kind & 3:
+        return "802.11 version"
+    if kind >> 2 & 3 != DATA:
+        return "802.11 management" if kind >> 2 & 3 == 0 else "802.11 control"
+    return "802.11 null" if kind >> 4 & NO_DATA else ""
 
 
 def _subframe(c: Cursor) -> Step:

@@ -36,8 +36,8 @@ def read_account(
                 held = _pages(client.list_targets_by_rule, "Targets", Rule=rule["Name"], EventBusName=bus)
                 _add(collector, name, bus, rule, held)
     except ClientError as error:
-        told = error.response.get("Error", {})
-        code, message = one_line(told.get("Code", "")), one_line(told.get("Message") or error)
+        reason = error.response.get("Error", {})
+        code, message = one_line(reason.get("Code", "")), one_line(reason.get("Message") or error)
         if code == "ResourceNotFoundException":
             raise BadRule(f"{name}: {message}") from None
         hint = None

@@ -100,12 +100,12 @@ def beside(template: Path, given: Given) -> tuple[Given, str]:
                 return given.filled(region=stack.region, account=stack.account, stack=stack.name), ""
     if _is_file(sam):
         try:
-            told = sam_settings(sam)
+            settings = sam_settings(sam)
         except BadConfig as error:
             return given, f"left out: {error}"
-        if template.name == told.template or (told.template is None and template.name in _SAM_TEMPLATES):
+        if template.name == settings.template or (settings.template is None and template.name in _SAM_TEMPLATES):
             said = "parameters, Region and stack name are those of samconfig.toml beside it, where not given"
-            return given.filled(values=told.parameters, region=told.region, stack=told.stack), said
+            return given.filled(values=settings.parameters, region=settings.region, stack=settings.stack), said
     return given, ""
 
 
@@ -130,12 +130,12 @@ def sam_settings(path: Path, environment: str = "default") -> SamSettings:
     try:
         if path.stat().st_size > _SAM_BYTES:
             raise BadConfig(f"{path}: more than {_SAM_BYTES:,} bytes")
-        told = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise BadConfig(f"{path}: {error}") from None
     settings: dict[str, Any] = {}
     for command in ("global", "build", "deploy"):
-        section = told.get(environment)
+        section = document.get(environment)
         for key in (command, "parameters"):
             section = section.get(key) if isinstance(section, dict) else None
         if isinstance(section, dict):

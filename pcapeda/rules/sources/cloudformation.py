@@ -19,7 +19,16 @@ from pcapeda.rules.rule import Target
 from pcapeda.rules.sources.diagnostics import Collector, Unresolved, target
 from pcapeda.rules.sources.given import Given
 from pcapeda.rules.sources.intrinsics import Resolver
-from pcapeda.rules.sources.source_tree import Document, elements, member, members, read_included, real_path, text, walk
+from pcapeda.rules.sources.source_tree import (
+    Document,
+    descendants,
+    elements,
+    member,
+    members,
+    read_included,
+    real_path,
+    text,
+)
 from pcapeda.rules.sources.unknowns import as_written
 
 _MAX_NESTED = 50
@@ -152,7 +161,7 @@ class _Template:
         targets: Callable[[], list[Target | None]],
         at: Node | None = None,
     ) -> None:
-        """One rule from its properties; what is not known of it is told."""
+        """One rule from its properties; what is not known of it is reported."""
         resolver = self.resolver
         if not self._deployed(logical, resource):
             return
@@ -303,7 +312,7 @@ class _Template:
 
 def _null(properties: Node) -> Node | None:
     """A null anywhere in the properties."""
-    return next((node for node in walk(properties) if node.kind == "word" and node.value is None), None)
+    return next((node for node in descendants(properties) if node.kind == "word" and node.value is None), None)
 
 
 def _sam_target(properties: Node, arn: Node, identity: str) -> Node:

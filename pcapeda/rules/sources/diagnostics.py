@@ -9,7 +9,7 @@ from pcapeda.errors import BadRule
 from pcapeda.rules.json_reader import Malformed, Node, json_of, one_line
 from pcapeda.rules.pattern import Pattern, refusal
 from pcapeda.rules.rule import DEFAULT_BUS, Rule, Target, Transformer
-from pcapeda.rules.sources.source_tree import Document, elements, member, members, text, walk
+from pcapeda.rules.sources.source_tree import Document, descendants, elements, member, members, text
 
 Severity = Literal["error", "warning", "note"]
 
@@ -104,7 +104,7 @@ class Collector:
         )
 
     def _compiled(self, document: Document, pattern: Node, name: str) -> tuple[Pattern | None, str]:
-        for node in walk(pattern):
+        for node in descendants(pattern):
             if id(node) in document.odd:
                 self.problem("warning", document.where(node), name, document.odd[id(node)])
         try:

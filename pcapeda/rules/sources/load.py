@@ -12,7 +12,7 @@ What is not known offline is named in `problems`, never guessed; a rule that it 
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -178,9 +178,10 @@ def _read(document: Document, path: Path, collector: Collector, given: Given, *,
         return "a list" if _rules(document, root, path.stem, collector) else None
     if root.kind != "object":
         return None
-    deployed = _deployed(document, path, collector, given)
-    if deployed is not None:
-        return deployed
+    for reader in READERS:
+        if reader.matches(root, path):
+            reader.read(document, path, collector, given)
+            return reader.what
     listed = next((member(root, key) for key in ("Rules", "rules") if _is_list_of_objects(member(root, key))), None)
     if listed is not None:
         return "a list" if _rules(document, listed, path.stem, collector) or not listed.value else None
@@ -198,25 +199,42 @@ def _read(document: Document, path: Path, collector: Collector, given: Given, *,
     return None
 
 
-def _deployed(document: Document, path: Path, collector: Collector, given: Given) -> str | None:
-    """As `_read`, of what tools of deployment read and write."""
-    root = document.root
-    if is_template(root):
-        completed, said = beside(path, given)
-        if said:
-            collector.problem("note", document.name, "", said)
-        read_template(document, root, collector, completed, path)
-        return "a template"
-    if is_terraform(root):
-        read_terraform(document, collector)
-        return "a Terraform plan or state"
-    if path.name.endswith(".tf.json") or path.name.endswith(".tofu.json"):
-        read_terraform_json(document, collector, given, path)
-        return "a Terraform configuration"
-    if is_serverless(root):
-        read_serverless(document, collector, given, path)
-        return "a Serverless service"
-    return None
+class Reader(NamedTuple):
+    """A kind of file that tools of deployment read or write: what it is called, how it is known, how it is read."""
+
+    what: str
+    matches: Callable[[Node, Path], bool]
+    """Whether a document is one, by its root (an object) and its path."""
+    read: Callable[[Document, Path, Collector, Given], None]
+    """Adds its rules to the collector."""
+
+
+def _read_template(document: Document, path: Path, collector: Collector, given: Given) -> None:
+    completed, said = beside(path, given)
+    if said:
+        collector.problem("note", document.name, "", said)
+    read_template(document, document.root, collector, completed, path)
+
+
+READERS = (
+    Reader("a template", lambda root, _: is_template(root), _read_template),
+    Reader(
+        "a Terraform plan or state",
+        lambda root, _: is_terraform(root),
+        lambda document, _path, collector, _given: read_terraform(document, collector),
+    ),
+    Reader(
+        "a Terraform configuration",
+        lambda _, path: path.name.endswith((".tf.json", ".tofu.json")),
+        lambda document, path, collector, given: read_terraform_json(document, collector, given, path),
+    ),
+    Reader(
+        "a Serverless service",
+        lambda root, _: is_serverless(root),
+        lambda document, path, collector, given: read_serverless(document, collector, given, path),
+    ),
+)
+"""In this order: the first that knows a document reads it."""
 
 
 def _is_list_of_objects(node: Node | None) -> bool:
@@ -234,9 +252,9 @@ def _is_rule(node: Node) -> bool:
 def _is_bare_rule(node: Node) -> bool:
     """Whether an object is such a rule that has neither a pattern nor a schedule (or null for one)."""
     name = member(node, "Name")
-    told = any(member(node, key) is not None for key in ("EventPattern", "ScheduleExpression", "EventBusName"))
+    any_key = any(member(node, key) is not None for key in ("EventPattern", "ScheduleExpression", "EventBusName"))
     state = text(member(node, "State")) in (*ENABLED_STATES, "DISABLED")
-    return name is not None and name.kind == "string" and (told or state)
+    return name is not None and name.kind == "string" and (any_key or state)
 
 
 def _rules(document: Document, listed: Node, stem: str, collector: Collector) -> bool:

@@ -16,7 +16,7 @@ from pcapeda.rules.sources.cloudformation import is_template, read_template
 from pcapeda.rules.sources.diagnostics import Collector
 from pcapeda.rules.sources.given import Given
 from pcapeda.rules.sources.serverless_variables import Variables
-from pcapeda.rules.sources.source_tree import Document, elements, in_yaml_1_2, member, members, text, walk
+from pcapeda.rules.sources.source_tree import Document, descendants, elements, in_yaml_1_2, member, members, text
 from pcapeda.rules.sources.unknowns import unknown, why_unknown
 
 _LONGEST_NAME = 64
@@ -228,7 +228,7 @@ def _input(value: Node) -> Node:
     """Constant input as text; a `body` that is text of JSON becomes what it says, as the framework has it."""
     if value.kind != "object":
         return value
-    reason = next((why for one in walk(value) if (why := why_unknown(one))), "")
+    reason = next((why for one in descendants(value) if (why := why_unknown(one))), "")
     if reason:
         return unknown(reason, value)
     body = member(value, "body")

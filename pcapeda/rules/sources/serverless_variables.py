@@ -78,7 +78,7 @@ class Variables:
         return self.replaced(node) if node is not None and node.kind == "string" else node
 
     def replaced(self, node: Node) -> Node:
-        """A value with all variables in it replaced, or told as not known where they are not."""
+        """A value with all variables in it replaced, or reported as not known where they are not."""
         self._values -= 1
         self._depth += 1
         try:

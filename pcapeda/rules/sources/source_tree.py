@@ -3,7 +3,7 @@
 YAML's short tags (`!Ref x`) become the long form (`{"Ref": "x"}`); anchors and merge keys work. Plain scalars are what
 JSON would have where the spelling is JSON's (`514`, `true`, `null`); otherwise they are text. Spellings that YAML 1.1
 reads as something else than they look (`0514` is 332, `1_000` is 1000, `12:30` is 750, `on` is true) keep that meaning,
-and the place is remembered so that it can be told.
+and the place is remembered so that it can be reported.
 """
 
 import json
@@ -392,7 +392,7 @@ def data_of(node: Node) -> Any:
     return node.value
 
 
-def walk(node: Node) -> Iterator[Node]:
+def descendants(node: Node) -> Iterator[Node]:
     """A value and all values in it."""
     todo = [node]
     while todo:

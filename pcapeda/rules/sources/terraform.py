@@ -170,7 +170,7 @@ class _Rules:
         return f"{attribute} is only known after the plan is applied" if waits else ""
 
     def _bus(self, one: Resource) -> str:
-        """The bus of a rule; one that is not known is told by what is referred to."""
+        """The bus of a rule; one that is not known is named by what is referred to."""
         bus = text(member(one.values, "event_bus_name"))
         if bus is not None:
             return bus

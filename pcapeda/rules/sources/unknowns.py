@@ -1,4 +1,4 @@
-"""Values that are not known, and how they are told."""
+"""Values that are not known, and how they are shown."""
 
 from pcapeda.rules.json_reader import Node, json_of, one_line
 from pcapeda.rules.sources.source_tree import elements, member, text
@@ -8,7 +8,7 @@ UNKNOWN = "Fn::<unknown>"
 
 
 def as_written(node: Node | None) -> str:
-    """How a reference that is not known is told: `${Logical.Attribute}`, or the function as it is written."""
+    """How a reference that is not known is shown: `${Logical.Attribute}`, or the function as it is written."""
     for name in ("Ref", "Fn::Sub", "Fn::ImportValue"):
         found = text(member(node, name))
         if found:

@@ -37,7 +37,7 @@ def told(report: Report) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Some spans' worth of small datagrams."""
+    """Some ranges' worth of small datagrams."""
     path = tmp_path_factory.mktemp("decoders") / "large.pcap"
     packets = [ethernet(udp4(b"%d" % number, sport=1024 + number % 5000)) for number in range(20_000)]
     write_pcap(path, 1, packets)
@@ -76,7 +76,7 @@ def test_every_capture_gives_the_same_bytes(asked: dict[str, object]) -> None:
 @pytest.mark.usefixtures("shared_out")
 @pytest.mark.parametrize("shape", [Shape(), Shape("minimal"), Shape(resources=("arn:" + "x" * 2000,) * 3)])
 def test_one_large_capture_gives_the_same_bytes(large: Path, shape: Shape) -> None:
-    """Several spans, whose lines may need more memory than a slot begins with."""
+    """Several ranges, whose lines may need more memory than a slot begins with."""
     texts = []
     for jobs in (1, 2):
         text = io.StringIO()
@@ -88,7 +88,7 @@ def test_one_large_capture_gives_the_same_bytes(large: Path, shape: Shape) -> No
 
 @pytest.mark.parametrize("kind", ["datagrams", "fragments", "nothing"])
 def test_what_the_reader_makes_ahead_is_bounded(kind: str) -> None:
-    """While a worker does not answer, the reader holds what comes after its span, up to a limit; then it waits for it.
+    """While a worker does not answer, the reader holds what comes after its range, up to a limit; then it waits for it.
 
     Whatever becomes of the frames: also fragments and their data, and blocks of which nothing remains but a count.
     """

@@ -104,42 +104,42 @@ def test_the_error_of_the_sketch_is_within_its_bound() -> None:
 @given(st.integers(1, 30))
 def test_who_comes_again_is_a_regular(gap_s: int) -> None:
     """The first datagram is a stranger's, those after it are not, as long as the source keeps to its rate."""
-    regulars = KnownSources(5, 10)
+    known_sources = KnownSources(5, 10)
     moments = [number * gap_s * SECOND_NS for number in range(10)]
-    assert [regulars.observe(PRINT("honest"), now) for now in moments] == [False] + [True] * 9
+    assert [known_sources.observe(PRINT("honest"), now) for now in moments] == [False] + [True] * 9
 
 
 def test_who_asks_for_more_than_the_rate_is_a_stranger_until_calm() -> None:
     """What was asked for counts, not what was given; a few seconds of silence mend it."""
-    regulars = KnownSources(5, 10)
-    greeted = [regulars.observe(PRINT("loud"), number * SECOND_NS // 100) for number in range(1000)]
+    known_sources = KnownSources(5, 10)
+    greeted = [known_sources.observe(PRINT("loud"), number * SECOND_NS // 100) for number in range(1000)]
     assert sum(greeted) < 15
     assert not any(greeted[100:])
-    assert regulars.observe(PRINT("loud"), 10 * SECOND_NS + 5 * SECOND_NS)
+    assert known_sources.observe(PRINT("loud"), 10 * SECOND_NS + 5 * SECOND_NS)
 
 
 def test_a_crowd_that_repeats_itself_gets_few_in_and_nobody_out() -> None:
     """Ten thousand forged sources in turn: only so many become regulars, and the one from before stays."""
-    regulars = KnownSources(5, 10)
+    known_sources = KnownSources(5, 10)
     for second in range(3):
-        regulars.observe(PRINT("honest"), second * SECOND_NS)
+        known_sources.observe(PRINT("honest"), second * SECOND_NS)
     now = 3 * SECOND_NS
     for _round in range(10):
         for number in range(10_000):
-            regulars.observe(PRINT(f"forged {number}"), now)
+            known_sources.observe(PRINT(f"forged {number}"), now)
         now += SECOND_NS
-        assert regulars.observe(PRINT("honest"), now)
-    assert len(regulars) <= 1 + ARRIVALS_AT_ONCE + 12
+        assert known_sources.observe(PRINT("honest"), now)
+    assert len(known_sources) <= 1 + ARRIVALS_AT_ONCE + 12
 
 
 def test_a_full_house_takes_newcomers_only_for_the_silent() -> None:
     """At capacity nobody who speaks is put out; who was silent for ten minutes is."""
-    regulars = KnownSources(5, 10, capacity=2)
+    known_sources = KnownSources(5, 10, capacity=2)
     for name in ("a", "b", "c"):
-        assert not regulars.observe(PRINT(name), 0)
-        assert regulars.observe(PRINT(name), SECOND_NS) == (name != "c")
-    assert regulars.observe(PRINT("b"), SILENCE_NS + SECOND_NS - 1)
-    assert not regulars.observe(PRINT("c"), SILENCE_NS + SECOND_NS - 1)
-    assert regulars.observe(PRINT("c"), SILENCE_NS + SECOND_NS)
-    assert not regulars.observe(PRINT("a"), SILENCE_NS + SECOND_NS)
-    assert len(regulars) == 2
+        assert not known_sources.observe(PRINT(name), 0)
+        assert known_sources.observe(PRINT(name), SECOND_NS) == (name != "c")
+    assert known_sources.observe(PRINT("b"), SILENCE_NS + SECOND_NS - 1)
+    assert not known_sources.observe(PRINT("c"), SILENCE_NS + SECOND_NS - 1)
+    assert known_sources.observe(PRINT("c"), SILENCE_NS + SECOND_NS)
+    assert not known_sources.observe(PRINT("a"), SILENCE_NS + SECOND_NS)
+    assert len(known_sources) == 2

@@ -17,7 +17,7 @@ from pcapeda.capture.devices import Device
 from pcapeda.capture.tpacket import Ring
 from pcapeda.dissect.extractor import Extractor
 from pcapeda.dissect.gso import segments, taken_apart
-from pcapeda.events.shape import packet_id
+from pcapeda.events.identity import packet_id
 from pcapeda.model import Datagram, Frame, Offload
 from pcapeda.report import Report
 from tests.command import pcapeda

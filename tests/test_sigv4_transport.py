@@ -31,7 +31,7 @@ HEADERS = {"X-Amz-Target": "AWSEvents.PutEvents", "Content-Type": "application/x
 WAYS: tuple[Transport, ...] = ("fast", "boto3")
 
 
-def stencil(url: str = "https://events.eu-west-1.amazonaws.com/") -> RequestTemplate:
+def template(url: str = "https://events.eu-west-1.amazonaws.com/") -> RequestTemplate:
     return RequestTemplate("POST", url, HEADERS, "eu-west-1", "events")
 
 
@@ -57,7 +57,7 @@ def headers_of(head: bytes) -> dict[str, str]:
 def test_a_signature_is_botocore_s_own(body: bytes, secret: str, token: str | None, url: str) -> None:
     """For any body and credentials: what botocore's signer writes for the whole request at that second."""
     credentials = Credentials("AKIDEXAMPLE", secret, token)
-    signer = Signer(credentials, stencil(url), route(url))
+    signer = Signer(credentials, template(url), route(url))
     signer.head(b"another body in the same second")
     told = headers_of(signer.head(body))
     request = AWSRequest("POST", url, HEADERS, data=body)
@@ -115,7 +115,7 @@ def test_requests_go_where_the_sdk_sends_them(variables: dict[str, str], monkeyp
         sink._client.put_events(Entries=[])
     assert sink._fast is not None
     head = sink._fast.head(b"")
-    assert sink._fast._stencil.url == seen[0].url
+    assert sink._fast._template.url == seen[0].url
     scope = seen[0].headers["Authorization"].decode().split("Credential=")[1].split(",")[0]
     assert f"Credential={scope}, " in head.decode()
 
@@ -137,7 +137,7 @@ def test_credentials_are_renewed_when_they_are_due(monkeypatch: pytest.MonkeyPat
     credentials = RefreshableCredentials.create_from_metadata(renew(), renew, "test")
     credentials._time_fetcher = lambda: now
     monkeypatch.setattr("pcapeda.aws.sigv4_transport.time.time", lambda: now.timestamp())
-    signer = Signer(credentials, stencil(), route("https://x/"))
+    signer = Signer(credentials, template(), route("https://x/"))
     keys = []
     for minutes in (0, 20, 55, 55, 56):
         now = datetime(2026, 11, 25, 12, tzinfo=UTC) + timedelta(minutes=minutes)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcapeda.aws.connections import MOST_BODY, MOST_HEAD, Connector, EndpointConfig
-from pcapeda.aws.http11 import Answer, ConnectionPool, ProtocolError, ResponseParser
+from pcapeda.aws.http11 import ConnectionPool, ProtocolError, Response, ResponseParser
 from pcapeda.aws.responses import LOST, MALFORMED, UNREACHABLE
 from pcapeda.errors import SinkDown
 
@@ -62,7 +62,7 @@ BAD = {
 }
 
 
-def read(text: bytes, piece: int = 1 << 16) -> tuple[Answer | None, ResponseParser]:
+def read(text: bytes, piece: int = 1 << 16) -> tuple[Response | None, ResponseParser]:
     reading = ResponseParser()
     for at in range(0, len(text), piece):
         if (answer := reading.feed(text[at : at + piece])) is not None:
@@ -92,7 +92,7 @@ def test_what_is_no_answer_is_refused_within_bounds(text: bytes, piece: int) -> 
 def test_an_answer_without_a_length_ends_with_the_connection() -> None:
     """It is whole at the end of the stream only, and nothing can follow it."""
     answer, reading = read(b"HTTP/1.1 502 Bad Gateway\r\nServer: x\r\n\r\noops")
-    assert answer == Answer(502, b"HTTP/1.1 502 Bad Gateway\r\nServer: x", b"oops")
+    assert answer == Response(502, b"HTTP/1.1 502 Bad Gateway\r\nServer: x", b"oops")
     assert not reading.reusable
     assert answer.headers == {"server": "x"}
 
@@ -103,7 +103,7 @@ def test_reading_never_fails_in_another_way(pieces: list[bytes]) -> None:
     found = []
     for way in (pieces, [b"".join(pieces)]):
         reading = ResponseParser()
-        answer: Answer | str | None = None
+        answer: Response | str | None = None
         try:
             for piece in way:
                 answer = reading.feed(piece)
@@ -196,22 +196,22 @@ def lines() -> Iterator[Callable[..., ConnectionPool]]:
         line.close()
 
 
-def tell(line: ConnectionPool, *bodies: bytes) -> list[Answer | SinkDown]:
+def tell(line: ConnectionPool, *bodies: bytes) -> list[Response | SinkDown]:
     """What becomes of these requests, all started at once, in the order of their starts."""
     flights = [line.start(lambda body=body: request(body)) for body in bodies]  # type: ignore[misc]
-    told: dict[int, Answer | SinkDown] = {}
+    told: dict[int, Response | SinkDown] = {}
     while len(told) < len(flights):
         told |= dict(line.ended(5))
     assert line.ended(0) == []
     return [told[flight] for flight in flights]
 
 
-def body_of(told: Answer | SinkDown) -> bytes:
-    assert isinstance(told, Answer), told
+def body_of(told: Response | SinkDown) -> bytes:
+    assert isinstance(told, Response), told
     return told.body
 
 
-def code_of(told: Answer | SinkDown) -> str:
+def code_of(told: Response | SinkDown) -> str:
     assert isinstance(told, SinkDown), told
     return told.code
 
@@ -316,7 +316,7 @@ def test_an_answer_before_the_whole_request_counts(lines: Callable[..., Connecti
     peer = Peer(refuse, echo)
     line = lines(peer.url)
     (told,) = tell(line, b"x" * LARGE)
-    assert isinstance(told, Answer)
+    assert isinstance(told, Response)
     assert told.status == 413
     assert body_of(tell(line, b"next")[0]) == b"next"
     peer.release.set()

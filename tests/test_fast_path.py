@@ -185,11 +185,11 @@ def test_what_may_be_a_tunnel_is_odd() -> None:
     for source, destination in [(4789, 40000), (40000, 4789), (40000, 514)]:
         data = ether(0x0800, ip4(udp(sport=source, dport=destination)))
         frame = Frame(1, 1, data, len(data), None, 1)
-        datagrams, _, odd, _ = fast_path.decode_block((frame,), PORTS)
+        datagrams, _, slow_path, _ = fast_path.decode_block((frame,), PORTS)
         if destination == 514:
-            assert (len(datagrams), odd) == (1, [])
+            assert (len(datagrams), slow_path) == (1, [])
         else:
-            assert (datagrams, odd) == ([], [(0, frame)])
+            assert (datagrams, slow_path) == ([], [(0, frame)])
 
 
 def test_the_usual_link_layers_are_plain() -> None:
