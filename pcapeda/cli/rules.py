@@ -109,9 +109,9 @@ def try_rules(
     text: options.TextOption = False,
     json_payload: options.JsonPayloadOption = False,
     aggregate: options.AggregateOption = None,
-    max_flows: options.MaxFlowsOption = 1000,
+    max_flows: options.MaxFlowsOption = options.MAX_FLOWS,
     group: options.GroupOption = None,
-    group_wait: options.GroupWaitOption = 1.0,
+    group_wait: options.GroupWaitOption = options.GROUP_WAIT,
     output: Annotated[
         Findings, typer.Option("-o", "--output", help="For people, for programs, or for a CI's test report.")
     ] = Findings.PRETTY,
