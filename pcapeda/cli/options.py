@@ -1,7 +1,7 @@
 """The declared options as typer's: those of the commands that run a job, and single ones for the others."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -35,10 +35,19 @@ def _typed(one: Option) -> Any:
 
 
 def with_declared(command: Command) -> Command:
-    """Give a command that takes `**given` the options declared for it: typer reads what a function takes off its
-    signature. Its own parameters come first."""
+    """Give a command that takes `**given` the options declared for it. Its own parameters come first."""
+    return _with(command, table.of_command(command.__name__))
+
+
+def with_named(*names: str) -> Callable[[Command], Command]:
+    """Give a command that takes `**given` single options, by their parameters. Its own parameters come first."""
+    return lambda command: _with(command, map(table.named, names))
+
+
+def _with(command: Command, wanted: Iterable[Option]) -> Command:
+    # typer reads what a function takes off its signature
     own = [one for one in inspect.signature(command).parameters.values() if one.kind is not one.VAR_KEYWORD]
-    parameters = [*own, *map(_parameter, table.of_command(command.__name__))]
+    parameters = [*own, *map(_parameter, wanted)]
     described: Any = command
     described.__signature__ = inspect.Signature(parameters, return_annotation=None)
     described.__annotations__ = {one.name: one.annotation for one in parameters}
@@ -67,15 +76,8 @@ ParameterOption = Annotated[list[str] | None, option("parameter")]
 SourceOption = Annotated[str | None, option("source")]
 DetailTypeOption = Annotated[str | None, option("detail_type")]
 ShapeOption = Annotated[ShapeName, option("shape")]
-AggregateOption = Annotated[float | None, option("aggregate")]
-MaxFlowsOption = Annotated[int, option("max_flows")]
-GroupOption = Annotated[int | None, option("group")]
-GroupWaitOption = Annotated[float, option("group_wait")]
 TextOption = Annotated[bool, option("text")]
 JsonPayloadOption = Annotated[bool, option("json_payload")]
 RegionOption = Annotated[str | None, option("region")]
 ProfileOption = Annotated[str | None, option("profile")]
 EndpointUrlOption = Annotated[str | None, option("endpoint_url")]
-
-MAX_FLOWS: int = table.default("max_flows")
-GROUP_WAIT: float = table.default("group_wait_s")
