@@ -1,102 +1,38 @@
 """What the numbers of a run may be: one table for the library (`Job`, `Bus`), suite files and the command line.
 
-Each field is declared once, with its least and its largest value. typer's options, the checks of `Job` and the JSON
-Schema of suite files all go by it, so that what one refuses, the others refuse, too. The fields that hold several texts
-take whatever holds texts or paths.
+The bounds are those of the options as they are declared, so that what the command line refuses, the library and suite
+files refuse, too. The fields that hold several texts take whatever holds texts or paths.
 """
 
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
+from inspect import getattr_static
 from itertools import islice
 from numbers import Real
 from operator import index
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from pcapeda.errors import BadField
+from pcapeda.options import Range
+from pcapeda.options.table import MANY, OPTIONS, of_owner
 
 Given = TypeVar("Given")
 Kept = TypeVar("Kept")
 
-DAY_S: Final = 86_400
-MANY: Final = 10**15
-"""More than can be counted in a lifetime."""
-
 MOST_TEXTS: Final = 1_000_000
 """Most captures, rules or networks of one run: what holds more never ends."""
 
-
-class Range(NamedTuple):
-    """What a number may be, both ends included; `whole` numbers have no fraction."""
-
-    whole: bool
-    least: float
-    most: float
-
-    def __contains__(self, value: object) -> bool:
-        return isinstance(value, int | float) and self.least <= value <= self.most
-
-
-def _whole(least: int, most: int = MANY) -> Range:
-    return Range(True, least, most)
-
-
-def _number(least: float, most: float) -> Range:
-    return Range(False, least, most)
-
-
-RANGES: Final[Mapping[str, Range]] = {
-    # select
-    "count": _whole(1),
-    "ports": _whole(0, 65535),
-    "fragment_age_s": _number(0, DAY_S),
-    "fragment_mib": _whole(1, 65536),
-    # event
-    "aggregate_s": _number(0.1, DAY_S),
-    "max_flows": _whole(1, 1_000_000),
-    "group": _whole(1, 1_000_000),
-    "group_wait_s": _number(0, DAY_S),
-    "report_events_s": _number(1, DAY_S),
-    # AWS
-    "max_request_bytes": _whole(1000, 1_000_000),
-    "groups": _whole(1, 10_000),
-    # safety
-    "max_rate": _number(0, 1e9),
-    "burst": _whole(1, 10**9),
-    "max_rate_per_source": _number(0, 1e9),
-    "sample": _whole(1, 999_999_999),
-    "max_events": _whole(0),
-    "max_cost": _number(0, 1e9),
-    "price": _number(1e-9, 1e9),
-    "spool_max_mib": _whole(8, 1 << 30),
-    "grace_s": _number(0, DAY_S),
-    "patience_s": _number(0, DAY_S),
-    # a replay's clock
-    "speed": _number(1e-6, 1e9),
-    "pps": _number(1e-6, 1e9),
-    "max_sleep_s": _number(0, 366 * DAY_S),
-    "loop": _whole(0),
-    "jobs": _whole(1, 64),
-    # live
-    "duration_s": _number(0, 36_525 * DAY_S),
-    "buffer_mib": _whole(1, 2047),
-}
+RANGES: Final[Mapping[str, Range]] = {one.member: one.bounds for one in OPTIONS if one.bounds is not None}
 """Every number there is, by the name of its field."""
 
-_OTHER_NAMES: Final = {
-    "ports": "port",
-    "interfaces": "interface",
-    "parameters": "parameter",
-    "resources": "resource",
-    "max_sleep_s": "maxsleep",
-    "name": "bus",
-}
+_NAMES: Final = {one.member: one.long for one in OPTIONS if one.field not in ("", "shape.name")}
 
 
 def option(field: str) -> str:
     """What a field is called on the command line, without dashes: `max-rate` for `max_rate`."""
     field = field.rpartition(".")[2]
-    return _OTHER_NAMES.get(field) or field.removesuffix("_s").replace("_", "-")
+    return _NAMES.get(field) or field.removesuffix("_s").replace("_", "-")
 
 
 def check_number(owner: str, field: str, value: Any) -> int | float:
@@ -166,6 +102,26 @@ def check_choice(owner: str, fields: Any, name: str, choices: Iterable[str | Non
     if not (value is None or isinstance(value, str)) or value not in known:
         words = ", ".join(one for one in known if one is not None)
         raise BadField(f"{{{name}}}: %s is none of: %s", shown(value), words, owner=owner)
+
+
+def check_declared(kind: str, fields: Any, owner: str = "") -> None:
+    """Check the fields of a frozen dataclass by their declarations: numbers, flags, choices and single texts.
+
+    `kind` is what errors call the class, `owner` whose options its fields are. Fields that convert what they are given
+    are checked by that. Raises `BadField`.
+    """
+    for one in of_owner(owner):
+        name = one.member
+        if one.several or name not in type(fields).__dataclass_fields__:
+            continue
+        if one.kind is bool:
+            check_flags(kind, fields, (name,))
+        elif one.choices:
+            check_choice(kind, fields, name, one.choices if one.default is not None else (None, *one.choices))
+        elif one.bounds is not None:
+            check_numbers(kind, fields, (name,))
+        elif not isinstance(getattr_static(type(fields), name, None), Held):
+            check_texts(kind, fields, (name,))
 
 
 def check_texts(owner: str, fields: Any, names: Iterable[str]) -> None:

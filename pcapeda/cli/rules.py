@@ -1,6 +1,7 @@
 """`pcapeda rules`: which rule matches which datagram, and why not, with no AWS account in reach."""
 
 import sys
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,7 @@ from pcapeda.cli.interfaces import Format
 from pcapeda.cli.junit import junit, kept_for_junit
 from pcapeda.cli.options import RULES, ParameterOption, RulesOption
 from pcapeda.cli.page import Application
-from pcapeda.cli.running import parameters_of, stopped_by_signals
+from pcapeda.cli.running import fields_of, parameters_of, stopped_by_signals
 from pcapeda.cli.schema import EventKind
 from pcapeda.errors import BadConfig, ExitStatus, PcapedaError
 from pcapeda.safety.visible import json_of, visible
@@ -73,7 +74,11 @@ class Findings(StrEnum):
 
 
 @app.command("test")
-def try_rules(  # long: its options are its arguments
+@options.with_named(
+    *("region", "profile", "endpoint_url", "filter", "port", "decapsulate", "tunnel", "shape", "source", "detail_type"),
+    *("text", "text_encoding", "json_payload", "aggregate", "max_flows", "group", "group_wait"),
+)
+def try_rules(
     captures: Annotated[
         list[str],
         typer.Argument(metavar="CAPTURE|SUITE...", help="Captures, folders of them, or *.pcapeda.yaml suite files."),
@@ -95,90 +100,91 @@ def try_rules(  # long: its options are its arguments
     bus: RulesBusOption = None,
     dialect: DialectOption = DialectName.CLASSIC,
     account: AccountOption = None,
-    region: options.RegionOption = None,
-    profile: options.ProfileOption = None,
-    endpoint_url: options.EndpointUrlOption = None,
-    filter: options.FilterOption = None,  # noqa: A002 - the option's name, as everywhere
-    port: options.PortOption = None,
-    decapsulate: options.DecapsulateOption = False,
-    tunnel: options.TunnelOption = None,
-    shape: options.ShapeOption = options.ShapeName.FULL,
-    source: options.SourceOption = None,
-    detail_type: options.DetailTypeOption = None,
-    text: options.TextOption = False,
-    text_encoding: options.TextEncodingOption = None,
-    json_payload: options.JsonPayloadOption = False,
-    aggregate: options.AggregateOption = None,
-    max_flows: options.MaxFlowsOption = 1000,
-    group: options.GroupOption = None,
-    group_wait: options.GroupWaitOption = 1.0,
     output: Annotated[
         Findings, typer.Option("-o", "--output", help="For people, for programs, or for a CI's test report.")
     ] = Findings.PRETTY,
+    **given: Any,
 ) -> None:
     """Say which rule matches which datagram of captures, and what falls through."""
-    from pcapeda.aws.quotas import check_identity
-    from pcapeda.dissect import tunnel_ports
-    from pcapeda.events.shape import Shape
-    from pcapeda.model import ACCOUNT, REGION
-    from pcapeda.ruletest.suite import Suite, is_suite, read_suite, run_suite, with_expectations, with_folders
-    from pcapeda.ui.terminal import complain, stopped_at_once
+    from pcapeda.ruletest.suite import run_suite, with_folders
+    from pcapeda.ui.terminal import stopped_at_once
 
     if not rules:
         captures = with_folders(captures)
-    suites = []
     broken: dict[str, PcapedaError] = {}
-    for path in [one for one in captures if is_suite(one)]:
-        with kept_for_junit(broken, path, output is Findings.JUNIT):
-            suites.append(read_suite(path))
-    plain = tuple(path for path in captures if not is_suite(path))
+    suites, plain = _suites(captures, broken, output)
     if suites and (plain or rules or expect):
         raise BadConfig("a suite names its own captures, rules and expectations: give suites, or captures with --rules")
     if suites and dialect is not DialectName.CLASSIC:
         raise BadConfig("a suite names its own dialect", hint=f"dialect: {dialect.value} in the suite file")
     if not suites and not broken:
-        if not rules:
-            raise BadConfig("no rules to test", hint="give --rules PATH, or a suite file *.pcapeda.yaml")
-        check_identity(source, detail_type, (), None)
-        one = Suite(
-            name="rules",
-            captures=plain,
-            rules=tuple(rules),
-            parameters=parameters_of(parameter),
-            bus=bus,
-            dialect=dialect.value,
-            account=account or ACCOUNT,
-            region=region or REGION,
-            shape=Shape(
-                shape.value,
-                source=source,
-                detail_type=detail_type,
-                text=text,
-                text_encoding=text_encoding,
-                json_payload=json_payload,
-            ),
-            filter=filter,
-            ports=frozenset(port or ()),
-            decapsulate=decapsulate,
-            tunnels=tunnel_ports.parse(tunnel or ()),
-            aggregate_s=aggregate,
-            max_flows=max_flows,
-            group=group,
-            group_wait_s=group_wait,
-        )
-        suites = [with_expectations(one, expect) if expect else one]
+        own = {"bus": bus, "dialect": dialect.value} | ({"account": account} if account else {})
+        suites = [_suite_asked_for(plain, rules, parameter, expect, own, given)]
+    place = (given["region"], given["profile"], given["endpoint_url"])
     wanted = max(show, 1 if targets else 0)
     results = []
     with stopped_by_signals(stopped_at_once) as stop:
         for one in suites:
             with kept_for_junit(broken, one.name, output is Findings.JUNIT):
-                loaded = load_rules(list(one.rules), one.parameters, region, profile, endpoint_url, one.dialect, one)
+                loaded = load_rules(list(one.rules), one.parameters, *place, one.dialect, one)
                 tell_bus(loaded, one.bus)
                 results.append(run_suite(one, show=wanted, loaded=loaded, stop=stop))
+    _show_results(results, broken, output, show, targets)
+    raise typer.Exit(max([*(result.status() for result in results), *(error.status for error in broken.values())]))
+
+
+def _suites(
+    captures: list[str], broken: dict[str, PcapedaError], output: Findings
+) -> "tuple[list[Suite], tuple[str, ...]]":
+    """The suites among the captures, and the captures alone."""
+    from pcapeda.ruletest.suite import is_suite, read_suite
+
+    suites = []
+    for path in [one for one in captures if is_suite(one)]:
+        with kept_for_junit(broken, path, output is Findings.JUNIT):
+            suites.append(read_suite(path))
+    return suites, tuple(path for path in captures if not is_suite(path))
+
+
+def _suite_asked_for(
+    captures: tuple[str, ...],
+    rules: list[str] | None,
+    parameter: list[str] | None,
+    expect: str | None,
+    own: Mapping[str, Any],
+    given: Mapping[str, Any],
+) -> "Suite":
+    """What the command line asks for, as a suite."""
+    from pcapeda.aws.quotas import check_identity
+    from pcapeda.events.shape import Shape
+    from pcapeda.model import REGION
+    from pcapeda.ruletest.suite import Suite, with_expectations
+
+    if not rules:
+        raise BadConfig("no rules to test", hint="give --rules PATH, or a suite file *.pcapeda.yaml")
+    check_identity(given["source"], given["detail_type"], (), None)
+    suite = Suite(
+        name="rules",
+        captures=captures,
+        rules=tuple(rules),
+        parameters=parameters_of(parameter),
+        region=given["region"] or REGION,
+        shape=Shape(**fields_of("shape", given)),
+        **fields_of("", given),
+        **own,
+    )
+    return with_expectations(suite, expect) if expect else suite
+
+
+def _show_results(
+    results: "list[Result]", broken: dict[str, PcapedaError], output: Findings, show: int, targets: bool
+) -> None:
     if output is Findings.JSON:
         listing = [_result_data(result, targets) for result in results]
         typer.echo(json_of(listing[0] if len(listing) == 1 else listing))
     elif output is Findings.JUNIT:
+        from pcapeda.ui.terminal import complain
+
         typer.echo(junit(results, broken))
         for error in broken.values():
             complain(error)
@@ -187,7 +193,6 @@ def try_rules(  # long: its options are its arguments
 
         for result in results:
             show_result(result, samples=show, targets=targets)
-    raise typer.Exit(max([*(result.status() for result in results), *(error.status for error in broken.values())]))
 
 
 def load_rules(

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from pcapeda.cli.options import Log, Output
 from pcapeda.errors import BadConfig, ExitStatus, OutputClosed
+from pcapeda.options.table import of_owner
 
 if TYPE_CHECKING:
     from pcapeda.aws.quotas import Tariff
     from pcapeda.cli.privileges import Account
     from pcapeda.engine.job import Job
     from pcapeda.engine.worker_processes import Workers
+    from pcapeda.options import Option
     from pcapeda.report import Report
     from pcapeda.sinks.base import BaseSink
     from pcapeda.ui.json_log import JsonLog
@@ -174,74 +176,43 @@ def stopped_by_signals(last_words: Callable[[], None]) -> Iterator[Event]:
             signal.signal(number, handler)
 
 
-def make_job(given: Mapping[str, Any], **own: Any) -> "Job":
-    """The job of a command: its own fields, and those that replay and sniff share, taken from `given` by their names.
+def make_job(given: Mapping[str, Any], *, captures: tuple[str, ...] = ()) -> "Job":
+    """The job of a command: what is declared of a job among the options that are `given` by their names.
 
     Raises `BadConfig` for what cannot be honoured, or what EventBridge would refuse in every event.
     """
     from pcapeda.aws.bus import Bus
     from pcapeda.aws.quotas import check_identity
-    from pcapeda.dissect import tunnel_ports
     from pcapeda.engine.job import Job
     from pcapeda.events.shape import Shape
 
-    resources = tuple(given["resource"] or ())
-    check_identity(given["source"], given["detail_type"], resources, given["bus"])
+    check_identity(given["source"], given["detail_type"], tuple(given["resource"] or ()), given["bus"])
     job = Job(
-        filter=given["filter"],
-        count=given["count"],
-        ports=frozenset(given["port"] or ()),
-        decapsulate=given["decapsulate"],
-        tunnels=tunnel_ports.parse(given["tunnel"] or ()),
-        fragment_age_s=given["fragment_age"],
-        fragment_mib=given["fragment_mib"],
-        rules=tuple(given["rules"] or ()),
-        parameters=tuple(parameters_of(given["parameter"]).items()),
-        only_matching=given["only_matching"],
-        shape=Shape(
-            given["shape"].value,
-            source=given["source"],
-            detail_type=given["detail_type"],
-            resources=resources,
-            text=given["text"],
-            text_encoding=given["text_encoding"],
-            json_payload=given["json_payload"],
-            time=given["time"].value,
-        ),
-        bus=Bus(
-            given["bus"],
-            given["region"],
-            given["profile"],
-            given["endpoint_url"],
-            given["max_request_bytes"],
-            given["transport"].value,
-            groups_of(ordered=given["ordered"], groups=given["groups"]),
-            given["raw"],
-        ),
-        aggregate_s=given["aggregate"],
-        max_flows=given["max_flows"],
-        group=given["group"],
-        group_wait_s=given["group_wait"],
-        report_events_s=given["report_events"],
-        max_rate=given["max_rate"],
-        burst=given["burst"],
-        max_rate_per_source=given["max_rate_per_source"],
-        allow=tuple(given["allow"] or ()),
-        deny=tuple(given["deny"] or ()),
-        sample=parse_sample(given["sample"]),
-        max_events=given["max_events"],
-        max_cost=given["max_cost"],
-        price=given["price"],
-        spool=given["spool"],
-        spool_max_mib=given["spool_max_mib"],
-        when_full=given["when_full"] and given["when_full"].value,
-        spool_limited=given["spool_limited"],
-        grace_s=given["grace"],
-        patience_s=given["patience"],
-        **own,
+        captures=captures,
+        shape=Shape(**fields_of("shape", given)),
+        bus=Bus(**fields_of("bus", given)),
+        **fields_of("", given),
     )
     job.check()
     return job
+
+
+def fields_of(owner: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a part of a job (`shape`, `bus`; empty: of the job itself) by the options that are given.
+
+    Raises `BadConfig`.
+    """
+    return {one.member: _field(one, given) for one in of_owner(owner) if one.parameter in given}
+
+
+def _field(option: "Option", given: Mapping[str, Any]) -> Any:
+    """The value of a field, made of what typer has made of an option."""
+    value = given[option.parameter]
+    if (read := _READERS.get(option.field)) is not None:
+        return read(given)
+    if option.several:
+        return tuple(value or ())
+    return value.value if option.choices and value is not None else value
 
 
 def groups_of(*, ordered: bool, groups: int | None) -> int | None:
@@ -284,3 +255,18 @@ def parameters_of(given: list[str] | None) -> dict[str, str]:
             )
         parameters[name] = value
     return held | parameters
+
+
+def _tunnels(given: Mapping[str, Any]) -> tuple[tuple[int, str], ...]:
+    from pcapeda.dissect import tunnel_ports
+
+    return tunnel_ports.parse(given["tunnel"] or ())
+
+
+_READERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+    "tunnels": _tunnels,
+    "parameters": lambda given: tuple(parameters_of(given["parameter"]).items()),
+    "sample": lambda given: parse_sample(given["sample"]),
+    "bus.groups": lambda given: groups_of(ordered=given["ordered"], groups=given["groups"]),
+}
+"""The fields that are not what their option says word for word."""

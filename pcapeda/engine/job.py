@@ -1,7 +1,6 @@
 """One run as plain, picklable data: what to read, what to select, how events look, where they go, and the limits."""
 
 from dataclasses import dataclass, field
-from typing import get_args
 
 from pcapeda import bounds
 from pcapeda.aws import quotas
@@ -10,16 +9,16 @@ from pcapeda.delivery.spool import WhenFull
 from pcapeda.dissect import tunnel_ports
 from pcapeda.errors import BadConfig, BadField
 from pcapeda.events.enrich import check_enrich
-from pcapeda.events.flows import MAX_FLOWS
 from pcapeda.events.shape import Shape
 from pcapeda.limits.limits import Bounds
+from pcapeda.options.table import default
 from pcapeda.rules.dialects import Dialect
 from pcapeda.units import SECOND_NS
 
-GRACE_S = 10.0
+GRACE_S: float = default("grace_s")
 """How long an interrupted run may go on trying to deliver what it has read."""
 
-PATIENCE_S = 300.0
+PATIENCE_S: float = default("patience_s")
 """How long an event is tried before it is given up: longer than most outages, shorter than a person's patience."""
 
 SPOOL_MIB = 1024
@@ -52,8 +51,8 @@ class Job(Bounds):
     tunnels: bounds.NamedPorts = bounds.NamedPorts(bounds.named_ports, ())
     """UDP ports and the names of the tunnels behind them, beside the known ones or in their stead; asking for any asks
     for `decapsulate`."""
-    fragment_age_s: float = 30.0
-    fragment_mib: int = 64
+    fragment_age_s: float = default("fragment_age_s")
+    fragment_mib: int = default("fragment_mib")
     rules: bounds.Paths = bounds.Paths(bounds.paths, ())
     """Where rules are: each event is told which of them it matches."""
     parameters: bounds.Pairs = bounds.Pairs(bounds.pairs, ())
@@ -63,9 +62,9 @@ class Job(Bounds):
     shape: Shape = field(default_factory=Shape)
     bus: Bus = field(default_factory=Bus)
     aggregate_s: float | None = None
-    max_flows: int = MAX_FLOWS
+    max_flows: int = default("max_flows")
     group: int | None = None
-    group_wait_s: float = 1.0
+    group_wait_s: float = default("group_wait_s")
     report_events_s: float | None = None
     # what is not lost
     spool: bounds.Path = bounds.Path(bounds.path, None)
@@ -80,20 +79,17 @@ class Job(Bounds):
     speed: float | None = None
     pps: float | None = None
     max_sleep_s: float | None = None
-    loop: int = 1
-    jobs: int = 1
+    loop: int = default("loop")
+    jobs: int = default("jobs")
     """Processes that decode and shape, the one that reads among them."""
     # live
     duration_s: float | None = None
     write: bounds.Path = bounds.Path(bounds.path, None)
-    buffer_mib: int = 128
+    buffer_mib: int = default("buffer_mib")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        bounds.check_numbers("Job", self, _NUMBERS)
-        bounds.check_flags("Job", self, ("decapsulate", "only_matching", "spool_limited"))
-        bounds.check_texts("Job", self, ("filter",))
-        bounds.check_choice("Job", self, "when_full", (None, *get_args(WhenFull)))
+        bounds.check_declared("Job", self)
         for name, kind in (("shape", Shape), ("bus", Bus)):
             if not isinstance(value := getattr(self, name), kind):
                 raise BadField(f"{{{name}}}: %s is no {kind.__name__}", bounds.shown(value))
@@ -114,14 +110,7 @@ class Job(Bounds):
             raise BadField("{only_matching} needs rules to match: give {rules}")
         if self.max_sleep_s is not None and self.speed is None:
             raise BadField("{max_sleep_s} cuts the captured silences that {speed} keeps: give {speed} too")
-        if self.spool is None and (self.spool_max_mib is not None or self.when_full is not None):
-            raise BadField("{spool_max_mib} and {when_full} say how a spool is kept: give {spool} too")
-        if self.spool is None and self.spool_limited:
-            raise BadField("{spool_limited} keeps in the spool what limits refuse: give {spool} too")
-        if self.checkpoint is not None and self.interfaces:
-            raise BadField("{checkpoint} remembers captures: what comes from an interface comes once")
-        if self.checkpoint is not None and "-" in self.captures:
-            raise BadField("{checkpoint} cannot know standard input again: give a file")
+        self._check_kept()
         if self.tunnels:
             tunnel_ports.table(self.tunnels)
         quotas.check_identity(self.shape.source, self.shape.detail_type, self.shape.resources, self.bus.name)
@@ -131,6 +120,17 @@ class Job(Bounds):
         self._check_jobs()
         if self.bus.raw:
             self._check_raw()
+
+    def _check_kept(self) -> None:
+        """Refuse what a spool or a checkpoint cannot keep."""
+        if self.spool is None and (self.spool_max_mib is not None or self.when_full is not None):
+            raise BadField("{spool_max_mib} and {when_full} say how a spool is kept: give {spool} too")
+        if self.spool is None and self.spool_limited:
+            raise BadField("{spool_limited} keeps in the spool what limits refuse: give {spool} too")
+        if self.checkpoint is not None and self.interfaces:
+            raise BadField("{checkpoint} remembers captures: what comes from an interface comes once")
+        if self.checkpoint is not None and "-" in self.captures:
+            raise BadField("{checkpoint} cannot know standard input again: give a file")
 
     def _check_raw(self) -> None:
         if self.summaries is not None or self.report_events_s is not None:
@@ -179,8 +179,6 @@ class Job(Bounds):
         """`flow` or `batch` where an event stands for many datagrams."""
         return "flow" if self.aggregate_s is not None else "batch" if self.group is not None else None
 
-
-_NUMBERS = tuple(name for name in bounds.RANGES if name in Job.__dataclass_fields__ and name != "ports")
 
 _ONE_AFTER_ANOTHER = (
     *("count", "speed", "pps", "rules", "aggregate_s", "group", "report_events_s", "checkpoint", "max_rate"),

@@ -17,9 +17,10 @@ from pcapeda.dissect import tunnel_ports
 from pcapeda.engine.job import Job, check_raw
 from pcapeda.engine.run import execute
 from pcapeda.errors import BadConfig, BadField, ExitStatus
-from pcapeda.events.flows import MAX_FLOWS
 from pcapeda.events.shape import Shape
 from pcapeda.model import ACCOUNT, REGION
+from pcapeda.options import Option
+from pcapeda.options.table import OPTIONS, default, of_owner
 from pcapeda.report import Report
 from pcapeda.rules.buses import bus_of
 from pcapeda.rules.dialects import Dialect, in_dialect
@@ -46,9 +47,9 @@ class Suite:
     region: str = REGION
     shape: Shape = field(default_factory=Shape)
     aggregate_s: float | None = None
-    max_flows: int = MAX_FLOWS
+    max_flows: int = default("max_flows")
     group: int | None = None
-    group_wait_s: float = 1.0
+    group_wait_s: float = default("group_wait_s")
     filter: str | None = None
     ports: frozenset[int] = frozenset()
     decapsulate: bool = False
@@ -64,18 +65,8 @@ class Suite:
 
     def job(self) -> Job:
         """The run that makes its events."""
-        return Job(
-            captures=self.captures,
-            filter=self.filter,
-            ports=self.ports,
-            decapsulate=self.decapsulate,
-            tunnels=self.tunnels,
-            shape=self.shape,
-            aggregate_s=self.aggregate_s,
-            max_flows=self.max_flows,
-            group=self.group,
-            group_wait_s=self.group_wait_s,
-        )
+        own = {one.member: getattr(self, one.member) for one in _options("")}
+        return Job(captures=self.captures, shape=self.shape, **own)
 
 
 @dataclass(frozen=True)
@@ -136,7 +127,12 @@ def is_suite(path: str) -> bool:
 def schema() -> dict[str, Any]:
     """The JSON Schema of suite files."""
     text = files("pcapeda").joinpath("suite.schema.json").read_text(encoding="utf-8")
-    return json.loads(text)  # type: ignore[no-any-return]
+    told: dict[str, Any] = json.loads(text)
+    for one in OPTIONS:  # the file says of most what is declared; what it says beyond that, stays
+        if one.suite:
+            keys = told["properties"]["event"]["properties"] if one.suite.startswith("event.") else told["properties"]
+            keys.setdefault(one.suite_key, one.schema())
+    return told
 
 
 def run_suite(suite: Suite, *, show: int = 0, loaded: Loaded | None = None, **running: Any) -> Result:
@@ -177,15 +173,7 @@ def read_suite(path: str) -> Suite:
     captures = _paths(path, told, "captures", folder)
     rules = _paths(path, told, "rules", folder)
     try:
-        shape = Shape(
-            _text(path, event, "shape", "full"),  # type: ignore[arg-type]
-            source=_text(path, event, "source", None),
-            detail_type=_text(path, event, "detail-type", None),
-            resources=tuple(_texts(path, event, "resources")),
-            text=_flag(path, event, "text"),
-            text_encoding=_text(path, event, "text-encoding", None),
-            json_payload=_flag(path, event, "json-payload"),
-        )
+        shape = Shape(**_values(path, "shape", told, event))
     except BadConfig as error:
         raise BadConfig(f"{path}: {error}") from None
     parameters = _mapping(path, told.get("parameters", {}), "parameters")
@@ -202,11 +190,7 @@ def read_suite(path: str) -> Suite:
         account=_text(path, told, "account", ACCOUNT) or ACCOUNT,
         region=_text(path, told, "region", REGION) or REGION,
         shape=shape,
-        **{field: _number(path, event[key], key, field) for key, field in _SUMMARY_KEYS.items() if key in event},
-        filter=_text(path, told, "filter", None),
-        ports=frozenset(_number(path, port, "ports", "ports") for port in _list(path, told, "ports")),
-        decapsulate=_flag(path, told, "decapsulate"),
-        tunnels=_tunnels(path, told),
+        **_values(path, "", told, event),
         expectations=read_expectations(path, told.get("expect", [])),
     )
     try:
@@ -218,15 +202,41 @@ def read_suite(path: str) -> Suite:
     return suite
 
 
-_SUITE_KEYS = frozenset(
-    {
-        *("captures", "rules", "parameters", "bus", "dialect", "account", "region", "event", "filter", "ports"),
-        *("decapsulate", "tunnels", "expect"),
-    }
-)
-_SUMMARY_KEYS = {"aggregate": "aggregate_s", "max-flows": "max_flows", "group": "group", "group-wait": "group_wait_s"}
-_EVENT_KEYS = frozenset(_SUMMARY_KEYS) | {
-    *("shape", "source", "detail-type", "resources", "text", "text-encoding", "json-payload")
+def _options(owner: str) -> list[Option]:
+    return [one for one in of_owner(owner) if one.suite]
+
+
+def _values(path: str, owner: str, told: Mapping[str, Any], event: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of the shape, or of the job itself, by the options that suites have."""
+    return {one.member: _value(path, one, event if one.suite in _IN_EVENT else told) for one in _options(owner)}
+
+
+def _value(path: str, one: Option, given: Mapping[str, Any]) -> Any:
+    key = one.suite_key
+    if one.field == "tunnels":
+        return _tunnels(path, given)
+    if one.several and one.bounds is not None:
+        return frozenset(_number(path, value, key, one.field) for value in _list(path, given, key))
+    if one.several:
+        return tuple(_texts(path, given, key))
+    if one.bounds is not None:
+        return _number(path, given[key], key, one.field) if key in given else one.default
+    if one.kind is bool:
+        return _flag(path, given, key)
+    return _text(path, given, key, None if one.default is None else str(one.default))
+
+
+def _tunnels(path: str, told: Mapping[str, Any]) -> tuple[tuple[int, str], ...]:
+    try:
+        return tunnel_ports.parse(_texts(path, told, "tunnels"))
+    except BadConfig as error:
+        raise BadConfig(f"{path}: {error}") from None
+
+
+_IN_EVENT = frozenset(one.suite for one in OPTIONS if one.suite.startswith("event."))
+_EVENT_KEYS = frozenset(one.removeprefix("event.") for one in _IN_EVENT)
+_SUITE_KEYS = frozenset(one.suite for one in OPTIONS if one.suite) - _IN_EVENT | {
+    *("captures", "rules", "parameters", "bus", "dialect", "account", "region", "event", "expect"),
 }
 _EXPECT_KEYS = frozenset(("name", "rule", "unmatched", "count", "at-least", "at-most", "none", "all-of-port"))
 
@@ -348,13 +358,6 @@ def _number(path: str, value: Any, key: str, field: str) -> Any:
 def _key(field: str) -> str:
     """What a field of a job is called in a suite."""
     return field if field in ("ports", "captures", "rules") else option(field)
-
-
-def _tunnels(path: str, given: Mapping[str, Any]) -> tuple[tuple[int, str], ...]:
-    try:
-        return tunnel_ports.parse(_texts(path, given, "tunnels"))
-    except BadConfig as error:
-        raise BadConfig(f"{path}: {error}") from None
 
 
 def _whole(path: str, value: Any, where: str, most: int = 1 << 62) -> int:
