@@ -63,7 +63,7 @@ def test_every_json_in_it_is_json() -> None:
 
 def test_every_option_that_readme_names_exists() -> None:
     """No option is promised that the command line does not have."""
-    commands = [["replay"], ["sniff"], ["inspect"], ["schema"], ["rules", "test"], ["rules", "explain"]]
+    commands = [[], ["replay"], ["sniff"], ["inspect"], ["schema"], ["rules", "test"], ["rules", "explain"]]
     helps = "".join(pcapeda(*command, "--help").stdout.decode() for command in commands)
     for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)):
         assert option in helps, option
