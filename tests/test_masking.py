@@ -66,6 +66,16 @@ def test_what_is_held_is_hidden_wherever_it_stands(before: str, after: str, secr
     assert masked(told) == told
 
 
+@pytest.mark.parametrize("after", ["cookie=token", 'cookie="token', "authorization:signature"])
+def test_a_name_right_behind_a_secret_is_one(after: str) -> None:
+    """It is no word before the secret is hidden."""
+    hold(SECRET)
+    told = masked(SECRET + after)
+    assert "token" not in told
+    assert ":signature" not in told
+    assert masked(told) == told
+
+
 @given(cut=st.tuples(st.integers(0, 300), st.integers(20, 300)), between=st.sampled_from([" ", "\n", "\r\n ", "|"]))
 def test_a_part_of_a_secret_is_hidden_too(cut: tuple[int, int], between: str) -> None:
     """A service cuts long messages, and folds long headers into lines."""

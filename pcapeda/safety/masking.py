@@ -27,6 +27,9 @@ MOST_HELD = 256
 LONGEST = 1 << 16
 """Characters of a secret that are looked at."""
 
+MOST_PASSES = 8
+"""How often a text is looked through at most: a bound on what a hostile answer can cost."""
+
 _EMULATORS = frozenset({"test", "testing", "dummy", "foobar", "mock_access_key", "mock_secret_key", "localstack"})
 """What manuals of emulators say to use for credentials: no secrets, but words that people need to read."""
 
@@ -55,9 +58,14 @@ def hold_login(user: str | None, password: str | None) -> None:
 @lru_cache(256)  # a service that throttles says the same a thousand times
 def masked(text: str) -> str:
     """The text without secrets. Doing it again changes nothing."""
-    for pattern in _patterns():
-        text = pattern.sub(_hide, text)
-    return _without_held(text)
+    for _ in range(MOST_PASSES):  # what is hidden leaves the end of a word: a name right behind it is one only then
+        before = text
+        for pattern in _patterns():
+            text = pattern.sub(_hide, text)
+        text = _without_held(text)
+        if text == before:
+            break
+    return text
 
 
 def _hold(spellings: list[str]) -> None:
