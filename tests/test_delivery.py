@@ -12,7 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcapeda.aws.responses import LOST
-from pcapeda.delivery.delivery import MAX_WAITING, MOST_IN_FLIGHT, PATIENCE_NS, Delivery
+from pcapeda.delivery.attempts import MAX_WAITING
+from pcapeda.delivery.delivery import Delivery
+from pcapeda.delivery.dispatch import MOST_IN_FLIGHT
+from pcapeda.delivery.options import PATIENCE_NS, DeliveryOptions, RunHooks
 from pcapeda.delivery.spool import Spool, WhenFull
 from pcapeda.delivery.spool_drain import PIECE
 from pcapeda.errors import SinkDown
@@ -101,7 +104,7 @@ SINKS: dict[str, Callable[[Callable[[Entry, int], str | None]], Scripted]] = {
 def deliver(sink: Scripted, number: int, *, clock: FakeClock | None = None, size: int = 100) -> tuple[Report, Delivery]:
     clock = clock or FakeClock()
     report = Report(frames=number, datagrams=number)
-    delivery = Delivery(sink, report, clock=clock, sleep=clock.sleep, jitter=lambda: 0.5)
+    delivery = Delivery(sink, report, hooks=RunHooks(clock=clock, sleep=clock.sleep, jitter=lambda: 0.5))
     for one in range(number):
         delivery.add(entry(one, size))
     delivery.finish()
@@ -166,7 +169,10 @@ def test_patience_is_what_it_is_told_to_be(patience_s: int) -> None:
     clock, sink = FakeClock(), Scripted(lambda entry, tries: "again-Throttling")
     report = Report(frames=1, datagrams=1)
     delivery = Delivery(
-        sink, report, patience_ns=patience_s * 10**9, clock=clock, sleep=clock.sleep, jitter=lambda: 0.5
+        sink,
+        report,
+        options=DeliveryOptions(patience_ns=patience_s * 10**9),
+        hooks=RunHooks(clock=clock, sleep=clock.sleep, jitter=lambda: 0.5),
     )
     start = clock.now_ns
     delivery.add(entry(0))
@@ -208,7 +214,7 @@ def test_an_oversize_entry_is_refused_before_it_is_sent() -> None:
 def test_a_batch_does_not_wait_for_ever() -> None:
     """A tick sends an incomplete batch once its first entry is old enough, not before."""
     clock, sink = FakeClock(), Scripted(lambda entry, tries: None)
-    delivery = Delivery(sink, Report(), clock=clock, sleep=clock.sleep)
+    delivery = Delivery(sink, Report(), hooks=RunHooks(clock=clock, sleep=clock.sleep))
     delivery.add(entry(1))
     delivery.tick()
     assert sink.taken == []
@@ -222,7 +228,7 @@ def test_a_throttled_sink_stops_the_reading_not_the_memory() -> None:
     clock = FakeClock()
     sink = Scripted(lambda entry, tries: "again" if clock.now_ns < 1_020_000_000_000 else None)
     report = Report()
-    delivery = Delivery(sink, report, clock=clock, sleep=clock.sleep, jitter=lambda: 0.5)
+    delivery = Delivery(sink, report, hooks=RunHooks(clock=clock, sleep=clock.sleep, jitter=lambda: 0.5))
     for number in range(3000):
         delivery.add(entry(number))
         under_way = number + 1 - report.sent - report.refused.total()
@@ -236,7 +242,7 @@ def test_giving_up_counts_what_waits() -> None:
     clock = FakeClock()
     sink = Scripted(lambda entry, tries: "again")
     report = Report(frames=5, datagrams=5)
-    delivery = Delivery(sink, report, clock=clock, sleep=clock.sleep, jitter=lambda: 0.5)
+    delivery = Delivery(sink, report, hooks=RunHooks(clock=clock, sleep=clock.sleep, jitter=lambda: 0.5))
     for number in range(5):
         delivery.add(entry(number))
     delivery.finish(give_up=lambda: clock.now_ns > 1_001_000_000_000)
@@ -258,7 +264,7 @@ def test_every_entry_is_accounted_for(kind: str, fates: list[str]) -> None:
     sink = SINKS[kind](answer)
     clock = FakeClock()
     report = Report(frames=len(fates), datagrams=len(fates))
-    delivery = Delivery(sink, report, clock=clock, sleep=clock.sleep, jitter=lambda: 0.01)
+    delivery = Delivery(sink, report, hooks=RunHooks(clock=clock, sleep=clock.sleep, jitter=lambda: 0.01))
     for number in range(len(fates)):
         delivery.add(entry(number))
     delivery.finish()
@@ -295,7 +301,7 @@ def test_an_event_counts_as_the_datagrams_it_stands_for(
     """Sent and refused are datagrams; events are counted apart, and one that stands for none is never a datagram."""
     report = Report(frames=7, datagrams=7)
     clock = FakeClock()
-    delivery = Delivery(Scripted(lambda entry, tries: answer), report, clock=clock, sleep=clock.sleep)
+    delivery = Delivery(Scripted(lambda entry, tries: answer), report, hooks=RunHooks(clock=clock, sleep=clock.sleep))
     for number, datagram_count in enumerate((6, 1, 0)):
         delivery.add(entry(number)._replace(datagram_count=datagram_count))
     delivery.finish()
@@ -329,13 +335,15 @@ class Rig:
             self.sink,
             self.report,
             spool=self.spool,
-            live=live,
-            clock=self.clock,
-            sleep=self.clock.sleep,
-            jitter=lambda: 0.5,
-            stopping=lambda: self.stopped,
-            note=self.notes.append,
-            acknowledged=lambda entries: self.acknowledged.extend(entry.id for entry in entries),
+            options=DeliveryOptions(live=live),
+            hooks=RunHooks(
+                clock=self.clock,
+                sleep=self.clock.sleep,
+                jitter=lambda: 0.5,
+                stopping=lambda: self.stopped,
+                note=self.notes.append,
+                acknowledged=lambda entries: self.acknowledged.extend(entry.id for entry in entries),
+            ),
         )
 
     def add(self, numbers: Iterable[int]) -> None:

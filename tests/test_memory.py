@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcapeda.delivery.delivery import Delivery
+from pcapeda.delivery.options import RunHooks
 from pcapeda.errors import SinkDown
 from pcapeda.events.shape import Shape
 from pcapeda.model import Batch, Entry, Outcome, Sink
@@ -99,7 +100,7 @@ def test_delivery_accounts_for_every_entry_under_any_script(script: list[str | N
     memory = MemorySink(script)
     clock = FakeClock()
     report = Report(frames=count, datagrams=count)
-    delivery = Delivery(memory, report, clock=clock, sleep=clock.sleep, jitter=lambda: 0.5)
+    delivery = Delivery(memory, report, hooks=RunHooks(clock=clock, sleep=clock.sleep, jitter=lambda: 0.5))
     for number in range(count):
         delivery.add(entry(number))
     delivery.finish()

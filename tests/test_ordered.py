@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pcapeda.aws.responses import LOST
 from pcapeda.delivery.batching import MessageGroups
 from pcapeda.delivery.delivery import Delivery
+from pcapeda.delivery.options import DeliveryOptions, RunHooks
 from pcapeda.delivery.spool import Spool
 from pcapeda.errors import SinkDown
 from pcapeda.events.shape import Shape
@@ -76,7 +77,7 @@ class Fifo:
 def deliver(sink: Fifo, entries: list[Entry], spool: Spool | None = None) -> Report:
     clock = FakeClock()
     report = Report(frames=len(entries), datagrams=len(entries))
-    delivery = Delivery(sink, report, spool=spool, clock=clock, sleep=clock.sleep, jitter=lambda: 0.5)
+    delivery = Delivery(sink, report, spool=spool, hooks=RunHooks(clock=clock, sleep=clock.sleep, jitter=lambda: 0.5))
     for one in entries:
         delivery.add(one)
     delivery.finish()
@@ -199,7 +200,7 @@ def test_memory_is_bounded_behind_a_busy_group() -> None:
 
     sink = Fifo(answer)
     clock = FakeClock()
-    delivery = Delivery(sink, Report(), clock=clock, sleep=clock.sleep)
+    delivery = Delivery(sink, Report(), hooks=RunHooks(clock=clock, sleep=clock.sleep))
     for number in range(1000):
         delivery.add(entry(number, "a"))
         assert number - most <= 16 * LIMITS.max_entries + 1
@@ -231,11 +232,8 @@ def test_in_any_trouble_nothing_is_lost_and_no_group_is_twice_under_way(seed: in
             sink,
             report,
             spool=kept,
-            live=random.random() < 0.5,
-            clock=clock,
-            sleep=clock.sleep,
-            jitter=random.random,
-            stopping=lambda: added >= stop_at,
+            options=DeliveryOptions(live=random.random() < 0.5),
+            hooks=RunHooks(clock=clock, sleep=clock.sleep, jitter=random.random, stopping=lambda: added >= stop_at),
         )
         for one in entries:
             delivery.add(one)

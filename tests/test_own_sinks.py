@@ -276,6 +276,7 @@ def test_a_report_that_does_not_add_up_is_never_a_success() -> None:
 def test_a_final_refusal_is_never_tried_again(concurrency: int, live: bool, tmp_path: Path) -> None:
     """However patient a delivery is: after a final SinkDown nothing is sent, and all is kept."""
     from pcapeda.delivery.delivery import Delivery
+    from pcapeda.delivery.options import DeliveryOptions, RunHooks
     from tests.test_delivery import entry
 
     clock, gate = FakeClock(), threading.Event()
@@ -288,7 +289,13 @@ def test_a_final_refusal_is_never_tried_again(concurrency: int, live: bool, tmp_
     gate.set()
     with Spool(tmp_path) as spool:
         spool.put([entry(1000)])
-        delivery = Delivery(sink, report, spool=spool, live=live, clock=clock, sleep=clock.sleep)
+        delivery = Delivery(
+            sink,
+            report,
+            spool=spool,
+            options=DeliveryOptions(live=live),
+            hooks=RunHooks(clock=clock, sleep=clock.sleep),
+        )
         for number in range(200):
             report.frames += 1
             report.datagrams += 1

@@ -15,6 +15,7 @@ from pcapeda.aws.bus import Bus
 from pcapeda.aws.wire import EventLines
 from pcapeda.capture.writer import CaptureWriter
 from pcapeda.delivery.delivery import Delivery
+from pcapeda.delivery.options import RunHooks
 from pcapeda.dissect.extractor import Extractor
 from pcapeda.engine.build import forecast, make_limits, names_in_dns, rate_in_force
 from pcapeda.engine.job import Job
@@ -49,7 +50,7 @@ def walk(
     clock = clock or FakeClock()
     sink = sink or Scripted(lambda entry, tries: None)
     report = Report()
-    delivery = Delivery(sink, report, clock=clock, sleep=clock.sleep, jitter=lambda: 0.5)
+    delivery = Delivery(sink, report, hooks=RunHooks(clock=clock, sleep=clock.sleep, jitter=lambda: 0.5))
     context = RunContext(
         job,
         delivery,

@@ -14,6 +14,7 @@ from pcapeda.aws.bus import Bus
 from pcapeda.capture.writer import CaptureWriter
 from pcapeda.delivery.checkpoint import Checkpoint
 from pcapeda.delivery.delivery import Delivery
+from pcapeda.delivery.options import DeliveryOptions, RunHooks
 from pcapeda.delivery.spool import DONE_FORMAT, EntryCount, Spool
 from pcapeda.delivery.spool_drain import TAKEN_AWAY
 from pcapeda.engine.build import spool_target
@@ -285,11 +286,8 @@ class Outage:
             self.sink,
             self.report,
             spool=self.spool,
-            live=True,
-            clock=self.clock,
-            sleep=self.clock.sleep,
-            note=self.notes.append,
-            jitter=lambda: 0.5,
+            options=DeliveryOptions(live=True),
+            hooks=RunHooks(clock=self.clock, sleep=self.clock.sleep, note=self.notes.append, jitter=lambda: 0.5),
         )
 
     def add(self, first: int, last: int) -> None:
@@ -402,7 +400,9 @@ def test_dead_letters_that_are_taken_away_are_not_called_kept(tmp_path: Path) ->
     clock, report, notes = FakeClock(), Report(frames=3, datagrams=3), []
     with Spool(tmp_path / "s") as spool:
         sink = MemorySink(lambda entry: "MalformedDetail")
-        delivery = Delivery(sink, report, spool=spool, clock=clock, sleep=clock.sleep, note=notes.append)
+        delivery = Delivery(
+            sink, report, spool=spool, hooks=RunHooks(clock=clock, sleep=clock.sleep, note=notes.append)
+        )
         for number in range(3):
             delivery.add(entry(number))
         clock.sleep(2)
@@ -440,10 +440,12 @@ def test_every_put_is_synced_before_it_counts(tmp_path: Path, monkeypatch: pytes
             MemorySink(lambda entry: "InternalFailure"),
             report,
             spool=spool,
-            clock=clock,
-            sleep=clock.sleep,
-            stopping=lambda: True,  # so that nothing is drained meanwhile
-            acknowledged=lambda entries: calls.append(("acknowledged", "")),
+            hooks=RunHooks(
+                clock=clock,
+                sleep=clock.sleep,
+                stopping=lambda: True,
+                acknowledged=lambda entries: calls.append(("acknowledged", "")),
+            ),
         )
         for _ in range(2):
             calls.clear()

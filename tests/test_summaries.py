@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcapeda.delivery.delivery import Delivery
+from pcapeda.delivery.options import RunHooks
 from pcapeda.engine.build import make_limits
 from pcapeda.engine.job import Job
 from pcapeda.engine.run import execute
@@ -367,7 +368,7 @@ def test_summaries_that_wait_for_the_rate_have_so_much_room() -> None:
     """Live, as many are held back as there is room for; beyond that the oldest are refused, and the newest go later."""
     job = Job(interfaces=("lo",), max_rate=1, burst=1, aggregate_s=1)
     clock, report, sink = FakeClock(), Report(), MemorySink()
-    delivery = Delivery(sink, report, clock=clock, sleep=clock.sleep)
+    delivery = Delivery(sink, report, hooks=RunHooks(clock=clock, sleep=clock.sleep))
     outbox = SummaryQueue(
         delivery,
         make_limits(job, costs_money=False),

@@ -11,6 +11,9 @@ from typing import NamedTuple
 from pcapeda.delivery.spool import SpoolRecord
 from pcapeda.model import Batch, BatchLimits, Entry
 
+MAX_WAITING = 64
+"""Batches' worth that may wait for another try before reading stops: memory stays bounded while a bus throttles."""
+
 
 class Waiting(NamedTuple):
     """An entry that failed: when it was first tried, the code it last failed with, and where in the spool it is."""
@@ -140,6 +143,48 @@ class Remains:
 
     def _batches(self, waiting: Iterable[Waiting]) -> list[Attempt]:
         return [retry_of(piece) for piece in within(waiting, self._limits)]
+
+
+class Pending:
+    """All that waits for another try: entries that failed, and batches that could not go when they were ready."""
+
+    def __init__(self, limits: BatchLimits, from_spool: Remains | None) -> None:
+        self.fresh = Remains(limits)
+        """Entries that failed and are not in the spool."""
+        self.from_spool = self.fresh if from_spool is None else from_spool
+        """Those that are; the same as `fresh` where there is no spool."""
+        self.remains = (self.fresh,) if from_spool is None else (self.fresh, from_spool)
+        self.deferred: list[tuple[int, int, Attempt]] = []
+        """A heap (due, serial) of batches that could not go when they were ready."""
+        self._serial = 0
+
+    @property
+    def anything(self) -> bool:
+        """Whether anything waits."""
+        return bool(self.deferred or self.fresh or self.from_spool)
+
+    @property
+    def too_much(self) -> bool:
+        """Whether so much waits that reading must stop."""
+        if not (self.deferred or self.fresh or self.from_spool):
+            return False
+        return len(self.deferred) + sum(remains.batches for remains in self.remains) > MAX_WAITING
+
+    def push(self, one: Attempt, due_ns: int) -> None:
+        """Let a batch wait until then as it is."""
+        self._serial += 1
+        heapq.heappush(self.deferred, (due_ns, self._serial, one))
+
+    def ready(self, now: int) -> Attempt | None:
+        """Take a batch whose time has come."""
+        if self.deferred and self.deferred[0][0] <= now:
+            return heapq.heappop(self.deferred)[2]
+        return None
+
+    def take_deferred(self) -> list[Attempt]:
+        """Take all batches, in the order in which they came to wait."""
+        deferred, self.deferred = self.deferred, []
+        return [one for _, _, one in sorted(deferred, key=lambda item: item[1])]
 
 
 def within(waiting: Iterable[Waiting], limits: BatchLimits) -> list[list[Waiting]]:

@@ -19,6 +19,7 @@ from pcapeda.capture.files import Capture, expand, is_pipe
 from pcapeda.capture.pcap import RecordRange
 from pcapeda.delivery.checkpoint import Checkpoint, identify
 from pcapeda.delivery.delivery import Delivery
+from pcapeda.delivery.options import DeliveryOptions, RunHooks
 from pcapeda.delivery.spool import Spool
 from pcapeda.dissect.extractor import Extractor
 from pcapeda.engine.build import (
@@ -140,17 +141,19 @@ def _execute(
             sink,
             report,
             spool=spool,
-            keep_limited=job.spool_limited,
-            live=bool(job.interfaces),
-            patience_ns=int(job.patience_s * SECOND_NS),
-            clock=clock,
-            sleep=sleep,
-            stopping=stop.is_set,
-            draining=over if job.interfaces else lambda: context.halted(),
-            on_wait=lambda: context.glance(),
-            note=observer.note,
-            acknowledged=checkpoint.acknowledged if checkpoint is not None else lambda entries: None,
-            refused=checkpoint.forget if checkpoint is not None else lambda entries: None,
+            options=DeliveryOptions(
+                keep_limited=job.spool_limited, live=bool(job.interfaces), patience_ns=int(job.patience_s * SECOND_NS)
+            ),
+            hooks=RunHooks(
+                clock=clock,
+                sleep=sleep,
+                stopping=stop.is_set,
+                draining=over if job.interfaces else lambda: context.halted(),
+                on_wait=lambda: context.glance(),
+                note=observer.note,
+                acknowledged=checkpoint.acknowledged if checkpoint is not None else lambda entries: None,
+                refused=checkpoint.forget if checkpoint is not None else lambda entries: None,
+            ),
         )
         limits = make_limits(job, costs_money=sink.costs_money)
         ignore = names_in_dns(sink.hosts)
@@ -494,12 +497,14 @@ def resend(
             sink,
             report,
             spool=spool,
-            patience_ns=int(patience_s * SECOND_NS),
-            clock=clock,
-            sleep=sleep or partial(_rest, stop),
-            stopping=stop.is_set,
-            on_wait=lambda: on_step(report),
-            note=observer.note,
+            options=DeliveryOptions(patience_ns=int(patience_s * SECOND_NS)),
+            hooks=RunHooks(
+                clock=clock,
+                sleep=sleep or partial(_rest, stop),
+                stopping=stop.is_set,
+                on_wait=lambda: on_step(report),
+                note=observer.note,
+            ),
         )
         try:
             delivery.finish(give_up=_Grace(stop, clock, grace_s, observer.say))
