@@ -19,11 +19,6 @@ REASONS = ("# long: ", "# noqa: C901 - ")
 """What stands behind a `def` of more lines, and says why."""
 
 TO_BE_SPLIT = {
-    "cli/options.py",
-    "cli/running.py:make_job",
-    "delivery/delivery.py",
-    "delivery/delivery.py:__init__",
-    "engine/loop.py:_walk",
     "engine/run.py",
     "engine/run.py:_execute",
     "engine/run.py:_replay_one",

@@ -109,7 +109,7 @@ DOES_NOT_DECIDE = {
         "max_sleep_s", "loop", "jobs", "duration_s", "write", "buffer_mib", "max_rate", "burst",
         "max_rate_per_source", "allow", "deny", "sample", "max_events", "max_cost", "price",
     },
-    "Shape": {"file", "loop", "groups", "_detail", "_origin", "_extra", "_fixed_size"},
+    "Shape": {"file", "loop", "groups", "_detail", "file_text", "has_extras", "_fixed_size"},
     "Bus": {"max_request_bytes", "transport"},
 }  # fmt: skip
 """Fields that change when or how fast, not what: a run goes on under another value of them. (The groups of a shape are

@@ -17,7 +17,7 @@ from pcapeda.aws.responses import Transport
 from pcapeda.cli import app
 from pcapeda.delivery.spool import WhenFull
 from pcapeda.events.flows import MAX_FLOWS
-from pcapeda.events.shape import ShapeName
+from pcapeda.events.shapes import SHAPES
 from pcapeda.options import table
 from pcapeda.options.table import OPTIONS, of_owner
 from pcapeda.ruletest.suite import Suite, schema
@@ -43,7 +43,7 @@ def test_each_field_of_a_job_has_its_option() -> None:
 
 def test_choices_are_those_of_the_library() -> None:
     """The same words in the same order."""
-    assert table.named("shape").choices == get_args(ShapeName)
+    assert table.named("shape").choices == tuple(SHAPES)
     assert table.named("transport").choices == get_args(Transport)
     assert table.named("when_full").choices == get_args(WhenFull)
     assert table.named("max_flows").default == MAX_FLOWS

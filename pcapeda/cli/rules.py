@@ -246,7 +246,7 @@ def _result_data(result: "Result", targets: bool) -> dict[str, Any]:
 
 
 @app.command("explain")
-def explain(
+def explain(  # long: its options are its arguments
     path: Annotated[str, typer.Argument(metavar="EVENT.json|CAPTURE", help="An event, or with --frame a capture.")],
     rules: RulesOption = None,
     frame: Annotated[

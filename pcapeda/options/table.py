@@ -115,7 +115,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
         metavar="PORT=NAME",
         several=True,
         suite="tunnels",
-        suite_help="UDP ports and the tunnels behind them, such as 8472=vxlan; implies decapsulate",
+        suite_help="What UDP ports carry, such as 8473=vxlan, over what is usual; implies decapsulate.",
     ),
     _number(
         *("fragment_age_s", "--fragment-age", 0, DAY_S, SELECT),
