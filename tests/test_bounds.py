@@ -16,10 +16,10 @@ from typer.main import get_command
 
 import pcapeda
 from pcapeda import Bus, Job
-from pcapeda.bounds import RANGES, option
 from pcapeda.cli import app
 from pcapeda.cli.habits import UsageProblem
 from pcapeda.errors import BadCapture, BadConfig, BadField, ExitStatus
+from pcapeda.options.bounds import RANGES, option
 from pcapeda.report import Report
 from pcapeda.ruletest.suite import read_suite
 from tests.command import FIXTURES
@@ -190,7 +190,7 @@ SUITE_KEYS = {"aggregate": "aggregate_s", "max-flows": "max_flows", "group": "gr
 def test_suites_and_their_schema_have_the_same_bounds(key: str, field: str, tmp_path: Path) -> None:
     """The schema says what the reader does, which is what the library does."""
     bounds = RANGES[field]
-    schema = json.loads(files("pcapeda").joinpath("suite.schema.json").read_text())["properties"]
+    schema = json.loads(files("pcapeda.ruletest").joinpath("suite.schema.json").read_text())["properties"]
     told = schema["event"]["properties"][key]
     assert (told["minimum"], told["maximum"]) == (bounds.least, bounds.most)
     assert told["type"] == ("integer" if bounds.whole else "number")

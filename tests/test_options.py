@@ -73,7 +73,7 @@ def test_a_command_has_what_is_declared_for_it(command: str) -> None:
 @pytest.mark.parametrize("one", [one for one in OPTIONS if one.suite], ids=lambda one: one.suite)
 def test_the_schema_of_suites_says_what_is_declared(one: Any) -> None:
     """Member by member; the file may say more of a text, as how long it is."""
-    told = json.loads(files("pcapeda").joinpath("suite.schema.json").read_text())["properties"]
+    told = json.loads(files("pcapeda.ruletest").joinpath("suite.schema.json").read_text())["properties"]
     told = told["event"]["properties"] if one.suite.startswith("event.") else told
     declared, written = one.schema(), told[one.suite_key]
     if one.kind is str and one.field != "tunnels":
@@ -91,7 +91,7 @@ def test_a_suite_has_the_fields_of_its_keys() -> None:
     for one in of_owner(""):
         if one.suite:
             assert getattr(suite, one.member) == getattr(Job(captures="a.pcap"), one.member)
-    assert schema() == json.loads(files("pcapeda").joinpath("suite.schema.json").read_text())
+    assert schema() == json.loads(files("pcapeda.ruletest").joinpath("suite.schema.json").read_text())
 
 
 ONE_MORE = """

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from typing import get_args
 
-from pcapeda import bounds
 from pcapeda.aws import quotas
 from pcapeda.aws.responses import Transport
 from pcapeda.errors import BadField
+from pcapeda.options import bounds
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from typing import Any
 
 from typer import BadParameter
 
-from pcapeda import bounds
 from pcapeda.cli import environment
 from pcapeda.cli.examples import EXAMPLES
 from pcapeda.errors import BadConfig, PcapedaError
+from pcapeda.options import bounds
 
 UsageProblem: Any = BadParameter.__mro__[1]
 """What click raises for wrong usage: typer has no public name for it."""

@@ -15,10 +15,10 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from pcapeda import bounds
 from pcapeda.cli import environment, habits
 from pcapeda.cli.examples import EXAMPLES
 from pcapeda.errors import BadField, of_system
+from pcapeda.options import bounds
 
 WIDEST, NARROWEST = 100, 40
 """A page is as wide as the terminal within these bounds: longer lines are hard to read."""

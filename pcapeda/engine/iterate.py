@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 
-from pcapeda import bounds
 from pcapeda.capture.bpf import Filter
 from pcapeda.capture.files import Capture, expand
 from pcapeda.dissect.extractor import Extractor
 from pcapeda.engine.filters import selected
 from pcapeda.errors import BadCapture, BadFilter
 from pcapeda.model import Damage, Datagram, Frame
+from pcapeda.options import bounds
 from pcapeda.report import Report
 
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 
-from pcapeda import bounds
 from pcapeda.aws import quotas
 from pcapeda.aws.bus import Bus
 from pcapeda.delivery.spool import WhenFull
@@ -11,6 +10,7 @@ from pcapeda.errors import BadConfig, BadField
 from pcapeda.events.enrich import check_enrich
 from pcapeda.events.shape import Shape
 from pcapeda.limits.limits import Bounds
+from pcapeda.options import bounds
 from pcapeda.options.table import default
 from pcapeda.rules.dialects import Dialect
 from pcapeda.units import SECOND_NS

@@ -10,7 +10,6 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Literal
 
-from pcapeda import bounds
 from pcapeda.aws import quotas
 from pcapeda.aws.bus import Bus
 from pcapeda.aws.responses import UNREACHABLE
@@ -54,6 +53,7 @@ from pcapeda.engine.worker_processes import Workers
 from pcapeda.errors import BadCapture, BadConfig, BadFilter, InterfaceDown, PcapedaError, SinkDown, WorkerLost
 from pcapeda.events.shape import Shape
 from pcapeda.model import Damage, Frame, Sink
+from pcapeda.options import bounds
 from pcapeda.report import Report
 from pcapeda.sinks.base import BaseSink, as_base, make_bus_sink
 from pcapeda.units import MIB, SECOND_NS

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from socket import AF_INET, AF_INET6, inet_pton
 
 from pcapeda.aws import quotas
-from pcapeda.bounds import Texts, check_numbers, texts
 from pcapeda.errors import BadField
 from pcapeda.limits.heavy_hitters import HeavyHitters
 from pcapeda.limits.per_source import Fingerprint, KnownSources, SourceRates, source_key
 from pcapeda.limits.token_bucket import TokenBucket
 from pcapeda.model import Datagram, Entry, flow_number
+from pcapeda.options.bounds import Texts, check_numbers, texts
 
 SNIFF_RATE, SNIFF_BURST = 50.0, 100
 """Events per second that `sniff` puts on a bus unless asked otherwise: 4.32 USD a day at 1 USD per million."""

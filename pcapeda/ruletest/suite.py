@@ -12,7 +12,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
 
-from pcapeda.bounds import check_number, option
 from pcapeda.dissect import tunnel_ports
 from pcapeda.engine.job import Job, check_raw
 from pcapeda.engine.run import execute
@@ -20,6 +19,7 @@ from pcapeda.errors import BadConfig, BadField, ExitStatus
 from pcapeda.events.shape import Shape
 from pcapeda.model import ACCOUNT, REGION
 from pcapeda.options import Option
+from pcapeda.options.bounds import check_number, option
 from pcapeda.options.table import OPTIONS, default, of_owner
 from pcapeda.report import Report
 from pcapeda.rules.buses import bus_of
@@ -126,7 +126,7 @@ def is_suite(path: str) -> bool:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of suite files."""
-    text = files("pcapeda").joinpath("suite.schema.json").read_text(encoding="utf-8")
+    text = files("pcapeda.ruletest").joinpath("suite.schema.json").read_text(encoding="utf-8")
     told: dict[str, Any] = json.loads(text)
     for one in OPTIONS:  # the file says of most what is declared; what it says beyond that, stays
         if one.suite:
