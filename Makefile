@@ -28,7 +28,8 @@ demo: $(PACKAGE) ## Show the events of a small capture: offline, no credentials,
 	$(BIN)/pcapeda replay fixtures/mixed.pcap --dry-run -o pretty
 
 test: $(TOOLS) ## Run the whole test suite
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto -m 'not machine'
+	$(BIN)/python -m pytest -m machine
 
 check: $(TOOLS) ## Format, lint, types, floors: what a change must pass
 	$(BIN)/ruff format --check .
