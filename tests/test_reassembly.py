@@ -215,7 +215,7 @@ class TestBounds:
         into = defragmenter(max_bytes=100_000)
         for number in range(2_000):
             feed(into, [piece(0, 8, key=number), piece(0, 8, key=number, data=bytes(8))])
-        assert len(into._piles) < 500
+        assert len(into._buffers) < 500
 
 
 class TestWeight:
@@ -270,7 +270,7 @@ def test_always_accounted_for(pieces: list[Fragment], max_bytes: int) -> None:
         assert into.used + sum(into.expired.values()) + into.held == count
         assert into.held >= 0
         assert into._bytes <= max_bytes
-    assert into._bytes == sum(pile.cost for pile in into._piles.values())
+    assert into._bytes == sum(buffer.cost for buffer in into._buffers.values())
 
 
 @given(st.lists(st.integers(1, 127), min_size=1, max_size=8, unique=True), st.randoms(), st.sampled_from([4, 6]))
