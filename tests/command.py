@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -47,6 +48,28 @@ def start(*arguments: str | Path, env: dict[str, str] | None = None, **streams: 
     return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
         [*PCAPEDA, *map(str, arguments)], env=CLEAN | (env or {}), cwd=ROOT, **(pipes | streams)
     )
+
+
+def on_terminal(arguments: Sequence[str | Path], env: dict[str, str], *, stdin: bool = False) -> tuple[int, bytes]:
+    """The exit code of a command, and what it writes, when stdout and stderr (and stdin, if so) are one terminal."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [*PCAPEDA, *map(str, arguments)],
+        stdin=slave if stdin else subprocess.DEVNULL,
+        stdout=slave,
+        stderr=slave,
+        env=CLEAN | env,
+        cwd=ROOT,
+    )
+    os.close(slave)
+    output = b""
+    try:
+        while piece := os.read(master, 65536):
+            output += piece
+    except OSError:  # how Linux says that the other end of a terminal was closed
+        pass
+    os.close(master)
+    return process.wait(30), output
 
 
 @contextmanager

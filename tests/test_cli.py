@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import re
 import select
 import signal
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import CLEAN, FAKE_AWS, FIXTURES, PCAPEDA, ROOT, pcapeda, start
+from tests.command import CLEAN, FAKE_AWS, FIXTURES, PCAPEDA, ROOT, on_terminal, pcapeda, start
 
 MIXED = FIXTURES / "mixed.pcap"
 
@@ -78,33 +77,17 @@ def test_pretty_output_is_for_people_even_in_a_pipe() -> None:
     assert b"\x1b" not in done.stdout
 
 
-def on_terminal(*arguments: str | Path, **env: str) -> bytes:
-    """What the command writes when stdout and stderr are one terminal."""
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [*PCAPEDA, *map(str, arguments)],
-        stdin=subprocess.DEVNULL,
-        stdout=slave,
-        stderr=slave,
-        env=CLEAN | {"TERM": "xterm-256color"} | env,
-        cwd=ROOT,
-    )
-    os.close(slave)
-    output = b""
-    try:
-        while piece := os.read(master, 65536):
-            output += piece
-    except OSError:  # how Linux says that the other end of a terminal was closed
-        pass
-    os.close(master)
-    assert process.wait(30) == 0
+def shown_on_terminal(*arguments: str | Path, **env: str) -> bytes:
+    """What the command writes when stdout and stderr are one terminal; it ends well."""
+    code, output = on_terminal(arguments, {"TERM": "xterm-256color"} | env)
+    assert code == 0
     return output
 
 
 def test_a_terminal_gets_the_pretty_view_in_colour_unless_no_color_is_set() -> None:
     """The default on a terminal is pretty; NO_COLOR takes the colours away and nothing else."""
-    colourful = on_terminal("replay", MIXED, "-n")
-    plain = on_terminal("replay", MIXED, "-n", NO_COLOR="1")
+    colourful = shown_on_terminal("replay", MIXED, "-n")
+    plain = shown_on_terminal("replay", MIXED, "-n", NO_COLOR="1")
     assert "→".encode() in colourful
     assert b"\x1b[32m" in colourful
     assert not re.search(rb"\x1b\[[0-9;]*3[0-9]m", plain)

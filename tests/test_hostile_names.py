@@ -1,10 +1,7 @@
 """Text of others never speaks to a terminal: every command, on a pseudo-terminal and in a pipe, with bad names."""
 
 import json
-import os
-import pty
 import re
-import subprocess
 import unicodedata
 from pathlib import Path
 from xml.etree import ElementTree
@@ -12,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from pcapeda.safety.visible import json_of, visible, visible_json, xml_text
-from tests.command import CLEAN, FAKE_AWS, FIXTURES, PCAPEDA, ROOT, pcapeda
+from tests.command import FAKE_AWS, FIXTURES, on_terminal, pcapeda
 from tests.commands import walk
 from tests.put_events_server import error, put_events_server
 
@@ -129,29 +126,6 @@ def lines(place: Path) -> list[list[str]]:
 TERMINAL = {"TERM": "xterm", "COLUMNS": "2000"}
 
 
-def on_terminal(arguments: list[str], env: dict[str, str]) -> bytes:
-    """What a command writes when all its streams are one terminal."""
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [*PCAPEDA, *arguments],
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        env=CLEAN | TERMINAL | env,
-        cwd=ROOT,
-    )
-    os.close(slave)
-    output = b""
-    try:
-        while piece := os.read(master, 65536):
-            output += piece
-    except OSError:  # how Linux says that the other end of a terminal was closed
-        pass
-    os.close(master)
-    process.wait(60)
-    return output
-
-
 def test_every_command_is_tried(tmp_path: Path) -> None:
     """A new one must be put among them."""
     tried = [" ".join(line) for line in lines(tmp_path)]
@@ -165,7 +139,7 @@ def test_every_command_is_tried(tmp_path: Path) -> None:
 def test_no_command_lets_the_text_of_others_speak(number: int, place: Path) -> None:
     """Neither on a terminal, nor in what stderr says in a pipe, nor in what JSON logs say."""
     line = lines(place)[number]
-    assert_tame(on_terminal(line, FAKE_AWS), terminal=True)
+    assert_tame(on_terminal(line, TERMINAL | FAKE_AWS, stdin=True)[1], terminal=True)
     done = pcapeda(*line, env=FAKE_AWS)
     assert b"Traceback" not in done.stderr
     assert_tame(done.stderr, terminal=False)
@@ -185,7 +159,7 @@ def test_what_the_service_says_is_shown() -> None:
     with put_events_server() as bus:
         bus.put_events = lambda request: error(400, f"Code{EVIL}", EVIL)
         line = ["replay", str(MIXED), "--endpoint-url", bus.url]
-        assert_tame(on_terminal(line, FAKE_AWS), terminal=True)
+        assert_tame(on_terminal(line, TERMINAL | FAKE_AWS, stdin=True)[1], terminal=True)
         assert_tame(pcapeda(*line, env=FAKE_AWS).stderr, terminal=False)
 
 

@@ -1,8 +1,8 @@
-"""What a person asked to see, by filter and by port; the rest is counted."""
+"""What a person asked to see, by filter and by port, without what sending causes; the rest is counted."""
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pcapeda.capture.bpf import Filter
 from pcapeda.model import Datagram, Frame, SkipReason
@@ -13,6 +13,9 @@ _FRAGMENTS_IN_FILTER = re.compile(r"\b(ip|ip6|ether)\s*\[")
 
 PORTS = "other ports"
 """Why datagrams are left out that have none of the ports asked for."""
+
+OWN = "own traffic"
+"""Why datagrams are left out that sending caused."""
 
 
 def selected(frames: Sequence[Frame], chosen: Filter, report: Report) -> list[Frame]:
@@ -33,8 +36,17 @@ def with_ports(found: list[Datagram], ports: frozenset[int], unselected: Counter
     if not ports:
         return found
     kept = [one for one in found if one.destination_port in ports or one.source_port in ports]
+    return _counted(kept, found, PORTS, unselected)
+
+
+def without_own(found: list[Datagram], ours: Callable[[Datagram], bool], unselected: Counter[str]) -> list[Datagram]:
+    """The datagrams that sending has not caused."""
+    return _counted([one for one in found if not ours(one)], found, OWN, unselected)
+
+
+def _counted(kept: list[Datagram], found: list[Datagram], reason: str, unselected: Counter[str]) -> list[Datagram]:
     if len(kept) < len(found):
-        unselected[PORTS] += len(found) - len(kept)
+        unselected[reason] += len(found) - len(kept)
     return kept
 
 

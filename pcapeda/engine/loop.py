@@ -1,10 +1,9 @@
-"""The corridor: frames in, events out, for one source after the other. Nothing is opened here.
+"""The loop of a run: frames in, events out, for one source after the other. Nothing is opened here.
 
 A `RunContext` is what one run carries from source to source; `run` walks the frames of one of them through extraction,
 selection, limits and shape into the delivery.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +16,7 @@ from pcapeda.delivery.checkpoint import Checkpoint, Place
 from pcapeda.delivery.delivery import Delivery
 from pcapeda.dissect.extractor import Extractor
 from pcapeda.engine.build import make_aggregator
-from pcapeda.engine.filters import with_ports
+from pcapeda.engine.filters import with_ports, without_own
 from pcapeda.engine.job import Job
 from pcapeda.engine.replay_clock import ReplayClock
 from pcapeda.engine.summaries import INTERRUPTED, NO_RULE, Aggregator, PeriodicReport, SummaryQueue
@@ -33,9 +32,6 @@ from pcapeda.units import SECOND_NS
 
 BEAT_NS = SECOND_NS // 10
 """How often a run looks after what is due while frames keep coming."""
-
-OWN = "own traffic"
-"""Why datagrams are left out that sending caused."""
 
 SLICE_S = 0.1
 """Longest sleep before looking at what else is due."""
@@ -261,7 +257,7 @@ def _loop(
             continue
         found = with_ports(extractor.feed_all(frames), ports, unselected)
         if ignore is not None:
-            found = _without_own(found, ignore, unselected)
+            found = without_own(found, ignore, unselected)
         decide.take(found, now)
         if _pointless(delivery, live) or context.left == 0 or context.queue.spent is not None:
             context.finished = True
@@ -279,13 +275,6 @@ def _portions(source: Blocks, context: RunContext, *, one_by_one: bool) -> Itera
         else:
             for frame in block:
                 yield (frame,)
-
-
-def _without_own(found: list[Datagram], ignore: Callable[[Datagram], bool], unselected: Counter[str]) -> list[Datagram]:
-    kept = [one for one in found if not ignore(one)]
-    if len(kept) < len(found):
-        unselected[OWN] += len(found) - len(kept)
-    return kept
 
 
 class _ByBlock:

@@ -1,4 +1,4 @@
-"""One run from its job to its report: what the job names is opened, walked through the corridor, and closed again."""
+"""One run from its job to its report: what the job names is opened, taken through the loop, and closed again."""
 
 import itertools
 import time
